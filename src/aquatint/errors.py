@@ -1,0 +1,29 @@
+"""Errors that a user can act on. Each says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class AquatintError(Exception):
+    """Shown to the user as a sentence, without a traceback."""
+
+    exit_code = 2
+
+
+class Diverged(AquatintError):
+    """The loss or the gradient stayed not finite."""
+
+    exit_code = 3
+
+    def __init__(self, step: int, names: Sequence[str], precision: torch.dtype):
+        shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+        super().__init__(
+            f"the loss or gradient was not finite for three steps in a row, last at step {step} (images: {shown}; precision {precision}). "
+            "The weights of those steps were not changed and the last good checkpoint is kept. "
+            "Most often the learning rate is too high: try a third of it, or precision=fp32."
+        )

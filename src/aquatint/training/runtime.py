@@ -1,0 +1,57 @@
+"""The only file that knows Accelerate: devices, processes, and the exchange of gradients."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+
+class Runtime:
+    """One process of a run, alone or among others (`accelerate launch`)."""
+
+    def __init__(self, *, cpu: bool = False):
+        self._accelerator = Accelerator(cpu=cpu)
+
+    @property
+    def device(self) -> torch.device:
+        return self._accelerator.device
+
+    @property
+    def rank(self) -> int:
+        return self._accelerator.process_index
+
+    @property
+    def num_processes(self) -> int:
+        return self._accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        return self._accelerator.is_main_process
+
+    def distribute(self, module: nn.Module) -> nn.Module:
+        """Wrap a module so that its gradients are averaged over the processes."""
+        return self._accelerator.prepare_model(module) if self.num_processes > 1 else module
+
+    def micro_batch(self, module: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward: gradients are exchanged on the last micro-batch of a step alone."""
+        return nullcontext() if is_last or self.num_processes == 1 else self._accelerator.no_sync(module)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the processes."""
+        return values if self.num_processes == 1 else self._accelerator.reduce(values, "sum")
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self._accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the process group together; without it the interpreter may abort on exit."""
+        self.wait()
+        self._accelerator.end_training()
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale gradients to at most `max_norm` (L2, over all of them); returns the norm before."""
+    return nn.utils.clip_grad_norm_(list(parameters), max_norm, foreach=True)
