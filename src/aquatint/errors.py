@@ -27,3 +27,21 @@ class Diverged(AquatintError):
             "The weights of those steps were not changed and the last good checkpoint is kept. "
             "Most often the learning rate is too high: try a third of it, or precision=fp32."
         )
+
+
+class BadBase(AquatintError):
+    """The base model cannot be found, is not a model, or is of another family."""
+
+
+class BadRun(AquatintError):
+    """A run folder cannot be used as asked."""
+
+
+class BadSetting(AquatintError):
+    """Settings that are each possible and together are not."""
+
+
+class Unproven(AquatintError):
+    """The file that a run wrote does not do what the trained model does."""
+
+    exit_code = 4

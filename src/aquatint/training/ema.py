@@ -19,6 +19,12 @@ class MovingAverage:
         decay = min(self._decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self._parameters.values()], 1 - decay)
 
+    @torch.no_grad()
+    def restore(self, average: Mapping[str, Tensor]) -> None:
+        """Go on from a saved average."""
+        for name, value in self.average.items():
+            value.copy_(average[name])
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Inside, the parameters hold the average."""

@@ -118,7 +118,7 @@ class Trainer:
                 parameter.copy_(state.trained[name])
         checkpoint.restore_optimizer(self.optimizer, self._names, state.optimizer)
         if self.average:
-            self.average.average = {name: value.to(self.runtime.device) for name, value in state.average.items()}
+            self.average.restore(state.average)
         self.step = state.step
 
     def _is_due(self) -> bool:

@@ -1,0 +1,101 @@
+"""Draw pictures with a run or a base model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from aquatint.config import Config
+
+if TYPE_CHECKING:
+    import torch
+
+    from aquatint.core.family import Bundle
+
+
+class Generate(Config):
+    model: str = "pocket"
+    """A run folder, or a base model: `pocket`, a diffusers folder, a .safetensors checkpoint, a Hub id."""
+    prompt: str = ""
+    """What to draw."""
+    negative: str = ""
+    """What to keep away from."""
+    num: PositiveInt = 1
+    """How many pictures; their seeds count up from `seed`."""
+    seed: int = Field(42, ge=0)
+    """Names the first picture: the same seed draws the same picture, alone or among others."""
+    steps: PositiveInt = 30
+    """Denoising steps."""
+    scale: float = Field(5.0, ge=0)
+    """Guidance scale: how strongly the pictures follow the prompt."""
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    """Width and height in pixels. Not given: the model's own."""
+    family: str = "sd"
+    """Architecture of a base model; a run knows its own."""
+    out: Path | None = None
+    """Folder for the pictures. Not given: `pictures` in the run's folder, or here."""
+    cpu: bool = False
+    """Stay on the CPU even if there is a GPU."""
+
+    main: ClassVar = ("model", "prompt", "negative", "num", "seed", "steps", "scale", "size", "out")
+    positional: ClassVar = ("model",)
+
+
+def run(config: Generate) -> Iterator[str]:
+    """Yields a line for each picture. Raises `BadRun` or `BadBase`."""
+    from aquatint.generation.drawing import Request, draw, png_info
+
+    bundle, base, adapter = _load(config)
+    device = _device(config.cpu)
+    for module in bundle.modules:
+        module.to(device)
+    width, height = config.size or (None, None)
+    shared = {"num_steps": config.steps, "scale": config.scale, "negative": config.negative, "width_px": width, "height_px": height}
+    requests = [Request(config.prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
+    folder = _folder(config, adapter)
+    scheduler = type(bundle.pipeline.scheduler).__name__
+    for picture, request in zip(draw(bundle, requests), requests, strict=True):
+        path = _free_path(folder, request.seed)
+        picture.save(path, pnginfo=png_info(request, base=base, adapter=adapter, scheduler=scheduler))
+        yield f"{path}  seed {request.seed}"
+
+
+def _load(config: Generate) -> tuple[Bundle, str, str | None]:
+    """The model ready to draw, its base, and the run's folder if it is one."""
+    from aquatint.registry import families
+    from aquatint.training.folder import RunFolder
+    from aquatint.training.settings import Train
+
+    folder = RunFolder(Path(config.model))
+    if not folder.config.is_file():
+        return families[config.family].load(config.model).freeze(), config.model, None
+    facts, settings = folder.read_facts(), Train.read([], file=folder.config)
+    bundle: Bundle = families[settings.family].load(settings.base).freeze()
+    settings.method.load(bundle, folder.path / facts["file"])
+    return bundle, settings.base, str(folder.path)
+
+
+def _device(is_cpu: bool) -> torch.device:
+    import torch
+
+    if not is_cpu and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if not is_cpu and torch.backends.mps.is_available() else "cpu")
+
+
+def _folder(config: Generate, adapter: str | None) -> Path:
+    folder = config.out or (Path(adapter) / "pictures" if adapter else Path("pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _free_path(folder: Path, seed: int) -> Path:
+    """A name that no picture has yet: nothing is written over."""
+    path, count = folder / f"{seed}.png", 1
+    while path.exists():
+        count += 1
+        path = folder / f"{seed}-{count}.png"
+    return path

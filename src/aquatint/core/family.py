@@ -1,0 +1,92 @@
+"""What a model family must provide. Everything else is written against this file alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from aquatint.core.objective import Network, Objective
+
+
+class Conditioning(dict[str, Tensor]):
+    """Everything the network is told besides (x_t, t), by name; every tensor has the batch first."""
+
+    def to(self, device: torch.device) -> "Conditioning":
+        return Conditioning({name: value.to(device) for name, value in self.items()})
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images as the network sees them: a Gaussian for each, from which every training step draws anew."""
+
+    mean_BCHW: Tensor
+    std_BCHW: Tensor
+    """Zero where the encoding is exact."""
+
+
+@dataclass
+class Bundle:
+    """A loaded checkpoint: the stock diffusers pipeline, and our names for its parts."""
+
+    pipeline: Any
+    denoiser: nn.Module
+    objective: Objective
+    resolution_px: int
+    """Side of the square images that the checkpoint was made for."""
+    width: int
+    """Channels of the denoiser's widest layer."""
+    autoencoder: nn.Module | None = None
+    text_encoders: tuple[nn.Module, ...] = ()
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return tuple(m for m in (self.denoiser, self.autoencoder, *self.text_encoders) if m is not None)
+
+    @property
+    def encoders(self) -> tuple[nn.Module, ...]:
+        """The parts that training on cached encodings does not need."""
+        return tuple(m for m in (self.autoencoder, *self.text_encoders) if m is not None)
+
+    def freeze(self) -> "Bundle":
+        """No gradients and no dropout anywhere; a method then thaws what it trains."""
+        for module in self.modules:
+            module.requires_grad_(False).eval()
+        return self
+
+
+class ModelFamily(Protocol):
+    """The module-level names of a file in `families/`."""
+
+    pixel_multiple: int
+    """Image sides must be divisible by this."""
+    lora_targets: tuple[str, ...]
+    """Names (last parts) of the denoiser's layers that LoRA adapts when the user names none."""
+    convolution_targets: tuple[str, ...]
+    """Those added by `method.convolutions`."""
+    text_targets: tuple[str, ...]
+    """Names (last parts) of the text encoder's layers that LoRA adapts on request."""
+
+    def load(self, source: str | Path) -> Bundle:
+        """From a diffusers folder, a Hub id or a single-file `.safetensors` checkpoint, in float32.
+
+        Raises `BadBase` when there is no such model or it is of another family.
+        """
+
+    def tiny(self) -> Bundle:
+        """A random miniature made of the real classes."""
+
+    def encode_images(self, bundle: Bundle, pixels_BCHW: Tensor) -> Encoded:
+        """Pixels in [-1, 1]."""
+
+    def decode_latents(self, bundle: Bundle, latents_BCHW: Tensor) -> Tensor: ...
+
+    def encode_prompts(self, bundle: Bundle, prompts: Sequence[str]) -> Conditioning: ...
+
+    def cut_off(self, bundle: Bundle, prompt: str) -> str:
+        """The end of a prompt that the text encoder will not see; empty when it sees all."""
+
+    def network(self, bundle: Bundle, conditioning: Conditioning) -> Network:
+        """Bind the conditioning; hides time units, packing and extra embeddings of the architecture."""

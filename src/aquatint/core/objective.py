@@ -1,0 +1,80 @@
+"""The training objective: which noise level, which target, how much it counts. One formula for every family."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from aquatint.core.process import NoiseProcess, Prediction, output_weight, perturb, target
+from aquatint.core.randomness import SampleRandom
+
+TimeSampler = Callable[[Tensor], Tensor]
+"""Uniform numbers in [0, 1), (B,) -> times t, (B,): the inverse of a distribution function."""
+Weighting = Callable[[NoiseProcess, Prediction, Tensor], Tensor]
+"""-> weight of each sample, (B,)."""
+Network = Callable[[Tensor, Tensor], Tensor]
+"""(x_t, t) -> the network's raw output."""
+
+
+@dataclass(frozen=True)
+class UniformSteps:
+    """Every training step equally often (Ho et al. 2020)."""
+
+    num_steps: int = 1000
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return ((u * self.num_steps).floor() + 1) / self.num_steps
+
+
+@dataclass(frozen=True)
+class LogitNormal:
+    """More of the middle noise levels (Esser et al. 2024, section 3.1); `shift` as in their eq. 23."""
+
+    mean: float = 0.0
+    std: float = 1.0
+    shift: float = 1.0
+
+    def __call__(self, u: Tensor) -> Tensor:
+        t = torch.sigmoid(self.mean + self.std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6)))
+        return self.shift * t / (1.0 + (self.shift - 1.0) * t)
+
+
+def even(process: NoiseProcess, prediction: Prediction, t: Tensor) -> Tensor:
+    """Plain mean squared error of the network's output."""
+    return torch.ones_like(t)
+
+
+@dataclass(frozen=True)
+class MinSNR:
+    """Cap the weight of easy noise levels (Hang et al. 2023): min(SNR, gamma) on the error in x_0."""
+
+    gamma: float = 5.0
+
+    def __call__(self, process: NoiseProcess, prediction: Prediction, t: Tensor) -> Tensor:
+        snr = (process.alpha(t) / process.sigma(t)) ** 2
+        return snr.clamp(max=self.gamma) * output_weight(process, prediction, t)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A family declares one as data, from the checkpoint's scheduler; training only calls `losses`."""
+
+    process: NoiseProcess
+    prediction: Prediction
+    time: TimeSampler = field(default_factory=UniformSteps)
+    weighting: Weighting = even
+
+    def weighted_by(self, weighting: Weighting) -> "Objective":
+        return replace(self, weighting=weighting)
+
+    def losses(self, network: Network, x_0: Tensor, random: SampleRandom) -> Tensor:
+        """Loss of each sample, (B,); what a sample is worth is the caller's business."""
+        t = self.time(random.uniform("time")).to(x_0.device)
+        return self.losses_at(network, x_0, eps=random.normal("noise", x_0.shape[1:]).to(x_0), t=t)
+
+    def losses_at(self, network: Network, x_0: Tensor, *, eps: Tensor, t: Tensor) -> Tensor:
+        """The same at given noise and times: what validation compares from step to step."""
+        output = network(perturb(self.process, x_0, eps=eps, t=t), t)
+        error = output.float() - target(self.process, self.prediction, x_0=x_0, eps=eps, t=t).float()
+        return self.weighting(self.process, self.prediction, t) * error.square().flatten(1).mean(1)

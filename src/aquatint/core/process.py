@@ -1,0 +1,96 @@
+"""Noise processes: how data becomes noise, and in which of four ways a network may describe the way back.
+
+    x_t = alpha(t) x_0 + sigma(t) eps,    t in [0, 1],    t = 0 is data, t = 1 is noise.
+
+Everything else is algebra on the two functions. Shape suffixes: B batch, C channels, H height, W width, in the units
+of the network (latents for a latent model, pixels for a pixel model).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction"]
+
+# A network outputs  a * eps + b * x_0 ;  each row is (a, b) as a function of (alpha, sigma).
+_COEFFICIENTS: dict[Prediction, Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | float]]] = {
+    "epsilon": lambda alpha, sigma: (1.0, 0.0),  # Ho et al. 2020, eq. 14
+    "sample": lambda alpha, sigma: (0.0, 1.0),
+    "v_prediction": lambda alpha, sigma: (alpha, -sigma),  # Salimans & Ho 2022, appendix D
+    "flow_prediction": lambda alpha, sigma: (1.0, -1.0),  # Liu et al. 2022; Esser et al. 2024, eq. 2
+}
+PREDICTIONS: tuple[Prediction, ...] = tuple(_COEFFICIENTS)
+
+
+class NoiseProcess(Protocol):
+    """The two functions of time that define a process; both map (B,) to (B,)."""
+
+    def alpha(self, t: Tensor) -> Tensor: ...
+    def sigma(self, t: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class RectifiedFlow:
+    """Straight lines from data to noise (Liu et al. 2022): SD3 and FLUX."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1.0 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+
+@dataclass(frozen=True)
+class VariancePreserving:
+    """alpha^2 + sigma^2 = 1 on a grid of discrete steps (Ho et al. 2020): DDPM, SD 1 and 2, SDXL."""
+
+    alphas_cumprod: Tensor
+    """(T,), falling: alpha^2 at each training step."""
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def index(self, t: Tensor) -> Tensor:
+        """Place in the training grid, -1 for clean data; t = (index + 1) / num_steps."""
+        return (t * self.num_steps).round().long() - 1
+
+    def alpha(self, t: Tensor) -> Tensor:
+        table = torch.cat([self.alphas_cumprod.new_ones(1), self.alphas_cumprod]).to(t.device)
+        return table[self.index(t) + 1].sqrt()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (1.0 - self.alpha(t) ** 2).sqrt()
+
+
+def expand(per_sample_B: Tensor, like_BCHW: Tensor) -> Tensor:
+    """View (B,) as (B, 1, 1, 1) so that it multiplies images."""
+    return per_sample_B.view(-1, *[1] * (like_BCHW.ndim - 1)).to(like_BCHW)
+
+
+def perturb(process: NoiseProcess, x_0: Tensor, *, eps: Tensor, t: Tensor) -> Tensor:
+    """x_t: clean samples noised to time t."""
+    return expand(process.alpha(t), x_0) * x_0 + expand(process.sigma(t), x_0) * eps
+
+
+def target(process: NoiseProcess, prediction: Prediction, *, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """What the network should output at time t."""
+    a, b = _COEFFICIENTS[prediction](expand(process.alpha(t), x_0), expand(process.sigma(t), x_0))
+    return a * eps + b * x_0
+
+
+def to_x_0(process: NoiseProcess, prediction: Prediction, *, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    """The clean sample that a network output implies: the 2 x 2 system of x_t and output, solved for x_0."""
+    alpha, sigma = expand(process.alpha(t), x_t), expand(process.sigma(t), x_t)
+    a, b = _COEFFICIENTS[prediction](alpha, sigma)
+    return (a * x_t - sigma * output) / (a * alpha - b * sigma)
+
+
+def output_weight(process: NoiseProcess, prediction: Prediction, t: Tensor) -> Tensor:
+    """(B,): turns a weight on the squared error in x_0 into one on the squared error of the output."""
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    a, b = _COEFFICIENTS[prediction](alpha, sigma)
+    return (sigma / (a * alpha - b * sigma)) ** 2

@@ -1,0 +1,191 @@
+"""Captions: bytes to text, the places they are read from, and the words that the model is given at last."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from aquatint.data.findings import Finding
+
+SIDECARS = (".txt", ".caption")
+TABLES = ("metadata.csv", "metadata.jsonl")
+COLUMNS = ("text", "caption", "prompt")
+"""Names under which a table's captions are looked for, in this order."""
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+RESAVE = "save it as UTF-8"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One caption for one picture, and where it stands."""
+
+    picture: str
+    """Name relative to the source, posix, NFC; of a sidecar: without suffix."""
+    text: str
+    place: str
+
+
+def decode(content: bytes, file: str) -> tuple[str | None, list[Finding]]:
+    """Text of UTF-8 (with or without mark), UTF-16, UTF-32, or Windows-1252, the last with a warning; None if it is no text."""
+    encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None) or _wide(content) or "utf-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            return None, [Finding("error", file, f"is cut off or damaged {encoding.upper()} at byte offset {error.start}", RESAVE)]
+        return _decode_western(content, file, error.start)
+    if "\0" in text:
+        return None, [Finding("error", file, f"is not text: a zero byte at offset {content.index(0)}", RESAVE)]
+    return text, []
+
+
+def caption_of(caption: str | None, *, name: str, trigger: str | None = None, template: str | None = None) -> str | None:
+    """What the model reads for one picture; None when nothing says.
+
+    With a template, that, filled in. Else the caption, opened by the trigger if it lacks it. Else the trigger alone.
+    """
+    if template is not None:
+        filled = {"caption": caption, "trigger": trigger, "name": words_of(name)}
+        asked = [key for key in filled if "{" + key + "}" in template]
+        if any(filled[key] is None for key in asked):
+            return None
+        return re.sub(r"\{(caption|trigger|name)\}", lambda found: filled[found[1]] or "", template)
+    if caption is None:
+        return None if trigger is None else trigger if trigger.lower().startswith(("a ", "an ", "the ")) else f"a {trigger}"
+    if trigger is None or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
+        return caption
+    return f"{trigger}, {caption}"
+
+
+def words_of(name: str) -> str:
+    """File name -> words: `x/a_red_cat (3).png` -> `a red cat`. Empty if the name has none."""
+    stem = re.sub(r"[_\s]+", " ", PurePosixPath(name).stem).strip()
+    return re.sub(r"[\s-]*(\(\d+\)|\b\d+)$", "", stem).strip()
+
+
+def sidecar_rows(root: Path, names: Sequence[str]) -> tuple[list[Row], list[Finding]]:
+    """Captions of the files `names` (relative, posix) that stand beside pictures."""
+    rows, findings = [], []
+    for name in names:
+        text, problems = _text(root, name)
+        findings += problems
+        if text is not None:
+            rows.append(Row(same(str(PurePosixPath(name).with_suffix(""))), " ".join(text.split()), name))
+    return rows, findings
+
+
+def table_rows(root: Path, name: str, column: str | None) -> tuple[list[Row], list[Finding]]:
+    """Captions of one metadata.csv or metadata.jsonl; its `file_name` is relative to its own folder."""
+    text, findings = _text(root, name)
+    if text is None:
+        return [], findings
+    read = _csv_records if name.lower().endswith(".csv") else _json_records
+    records, problems = [], []
+    for line, record in read(text):
+        if isinstance(record, str):
+            problems.append(Finding("error", f"{name}, line {line}", record))
+        else:
+            records.append((line, record))
+    if not records:
+        return [], [*findings, *problems, Finding("warning", name, "holds no captions")]
+    known = list(dict.fromkeys(key for _, record in records for key in record))
+    chosen = [column] if column else [known_name for known_name in COLUMNS if known_name in known]
+    if "file_name" not in known or not chosen or chosen[0] not in known:
+        return [], [*findings, *problems, _no_column(name, known, column)]
+    if len(chosen) > 1:
+        findings.append(Finding("note", name, f"captions are read from {chosen[0]!r}, not {chosen[1]!r}", "choose by caption_column"))
+    rows, more = _rows(name, records, chosen[0])
+    return rows, [*findings, *problems, *more]
+
+
+def same(name: str) -> str:
+    """One spelling for names that look alike: macOS stores accents apart, others together."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _rows(name: str, records: Sequence[tuple[int, Mapping[str, Any]]], column: str) -> tuple[list[Row], list[Finding]]:
+    folder, rows, findings = PurePosixPath(name).parent, [], []
+    for line, record in records:
+        picture, text, place = record.get("file_name"), record.get(column), f"{name}, line {line}"
+        if not isinstance(picture, str) or not picture.strip():
+            findings.append(Finding("error", place, "has no file_name"))
+        elif text is not None and not isinstance(text, str):
+            findings.append(Finding("error", place, f"{column!r} is {json.dumps(text)[:60]}, not a text"))
+        else:
+            path = str(folder / picture.strip().replace("\\", "/"))
+            rows.append(Row(same(path), " ".join((text or "").split()), place))
+    return rows, findings
+
+
+def _no_column(name: str, known: Sequence[str], column: str | None) -> Finding:
+    if "file_name" not in known:
+        return Finding("error", name, f"has no column file_name, but {', '.join(known)}", "name the column of file names file_name")
+    looked = repr(column) if column else ", ".join(COLUMNS)
+    return Finding("error", name, f"has no caption column {looked}, but {', '.join(known)}", "choose one by images.caption_column")
+
+
+def _csv_records(text: str) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """(line, record or what is wrong with it); semicolons and tabs separate too, as spreadsheets write them."""
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns: list[str] | None = None
+    try:
+        for values in reader:
+            if columns is None:
+                columns = [value.strip() for value in values]
+            elif len(values) == len(columns):
+                yield reader.line_num, dict(zip(columns, values, strict=True))
+            elif values:
+                advice = f'put a caption that contains "{delimiter}" in double quotes'
+                yield reader.line_num, f"has {len(values)} values for {len(columns)} columns: {advice}"
+    except csv.Error as error:
+        yield reader.line_num, f"is not CSV ({error})"
+
+
+def _json_records(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    for line, written in enumerate(text.split("\n"), 1):
+        if not written.strip():
+            continue
+        try:
+            record = json.loads(written)
+        except ValueError as error:
+            yield line, f"is not JSON ({error})"
+        else:
+            yield line, record if isinstance(record, dict) else "is not a JSON object"
+
+
+def _text(root: Path, name: str) -> tuple[str | None, list[Finding]]:
+    try:
+        return decode((root / name).read_bytes(), name)
+    except OSError as error:
+        return None, [Finding("error", name, f"cannot be read ({error.strerror})")]
+
+
+def _wide(content: bytes) -> str | None:
+    """UTF-16 without a mark: ordinary letters leave every second byte zero."""
+    if len(content) < 4 or len(content) % 2:
+        return None
+    for encoding, zeros in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):
+        if zeros.count(0) > len(zeros) * 0.4 and content.count(0) == zeros.count(0):
+            return encoding
+    return None
+
+
+def _decode_western(content: bytes, file: str, offset: int) -> tuple[str | None, list[Finding]]:
+    what = f"is not UTF-8: byte 0x{content[offset]:02x} at offset {offset}"
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError as error:
+        nor = f"nor Windows-1252: byte 0x{content[error.start]:02x} at offset {error.start}"
+        return None, [Finding("error", file, f"{what}, {nor}", RESAVE)]
+    around = len(content[:offset].decode("cp1252"))
+    return text, [Finding("warning", file, f"{what}; read as Windows-1252: “{text[max(0, around - 12) : around + 12].strip()}”", RESAVE)]

@@ -1,0 +1,50 @@
+"""What a look at a folder brings to light, and the one error that holds all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aquatint.errors import AquatintError
+
+Level = Literal["error", "warning", "note"]
+SHOWN = 100
+"""Findings spelled out in an error's text; the error itself holds all."""
+SHOWN_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: Level
+    file: str
+    """Name relative to the folder, or the folder itself."""
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}" + (f" -> {self.advice}" if self.advice else "")
+
+
+class BadData(AquatintError):
+    """Every problem with a picture folder at once; `findings` holds them."""
+
+    def __init__(self, source: Path, findings: Iterable[Finding]):
+        self.findings = tuple(findings)
+        errors = [finding for finding in self.findings if finding.level == "error"]
+        lines = [str(finding) for finding in errors[:SHOWN]]
+        if len(errors) > SHOWN:
+            lines.append(f"… and {len(errors) - SHOWN} more")
+        super().__init__("\n  ".join([f"{counted(len(errors), 'problem')} in {source}:", *lines]))
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,131 @@
+"""The one way a picture file becomes pixels: scan, inspect, caches and training all come through here."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from aquatint.data.colours import as_rgb
+from aquatint.errors import AquatintError
+
+FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif", ".avifs"),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf"),
+}
+"""Formats that are opened, with the names they go by. No others: some of Pillow's decoders start programs (EPS)."""
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+MAX_PIXELS = 178_956_970
+"""A header that announces more is never decoded (16 bytes a pixel in the worst mode: 2.7 GiB)."""
+MOVING = ("GIF", "PNG", "WEBP", "AVIF")
+
+_OTHERS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the picture", "run `git lfs pull`"),
+    (b"%PDF", "a PDF", "export its pages as PNG"),
+    (b"PK\x03\x04", "a zip archive", "unpack it"),
+    (b"8BPS", "a Photoshop file", "export it as PNG"),
+)
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is checked below, and an error
+
+
+class BadPicture(AquatintError):
+    """A file that cannot be a training picture; `reason` says why, `advice` what would help."""
+
+    def __init__(self, path: Path, reason: str, advice: str = ""):
+        self.path, self.reason, self.advice = path, reason, advice
+        super().__init__(f"{path} {reason}" + (f": {advice}" if advice else ""))
+
+
+@dataclass(frozen=True)
+class Picture:
+    image: Image.Image
+    """RGB, 8 bits, upright, in sRGB, without transparency."""
+    mode: str
+    """Pillow's name of what the file holds."""
+    remarks: tuple[str, ...]
+    """What a reader of the file should know: animation, a lost profile, how unusual values were scaled."""
+
+
+def open_picture(path: Path, *, matte: str = "white") -> Image.Image:
+    """RGB, 8 bits, upright, in sRGB; transparency lies over `matte`. Raises BadPicture."""
+    return read_picture(path, matte=matte).image
+
+
+def read_picture(path: Path, *, matte: str = "white", content: bytes | None = None) -> Picture:
+    """The whole file decoded; `content` is its bytes, if they are at hand. Raises BadPicture."""
+    content = path.read_bytes() if content is None else content
+    image = _opened(path, content)
+    mode, file_format, remarks = image.mode, image.format, _remarks(image)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, and would hide half a picture
+    try:
+        image.load()
+    except Exception as error:  # decoders raise OSError, EOFError, SyntaxError, ValueError, struct.error …
+        raise BadPicture(path, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
+    try:
+        pixels, more = as_rgb(_upright(image, remarks), matte=matte, file_format=file_format)
+    except ValueError as error:
+        raise BadPicture(path, str(error)) from error
+    return Picture(pixels, mode, (*remarks, *more))
+
+
+def _opened(path: Path, content: bytes) -> ImageFile.ImageFile:
+    if not content:
+        raise BadPicture(path, "is empty", "replace it with a whole copy")
+    try:
+        image = Image.open(io.BytesIO(content), formats=list(FORMATS))
+    except Image.DecompressionBombError:
+        raise BadPicture(path, f"has more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it") from None
+    except UnidentifiedImageError:
+        raise BadPicture(path, *_identity(content)) from None
+    except Exception as error:
+        raise BadPicture(path, f"has a damaged header ({error})", "replace it with a whole copy") from error
+    if image.width * image.height > MAX_PIXELS:
+        advice = "make it smaller, or remove it"
+        raise BadPicture(path, f"is {image.width} x {image.height}, more than {MAX_PIXELS:,} pixels", advice)
+    suffixes = FORMATS[str(image.format)]
+    if path.suffix.lower() not in suffixes:
+        raise BadPicture(path, f"is {image.format} by content but {path.suffix or 'nothing'} by name", f"rename it to {suffixes[0]}")
+    return image
+
+
+def _identity(content: bytes) -> tuple[str, str]:
+    """What a file is that is no picture, and what to do."""
+    head = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for magic, what, advice in _OTHERS:
+        if head.startswith(magic):
+            return f"is {what}", advice
+    if content[4:8] == b"ftyp":
+        return "is a HEIC picture or a video", "export it as JPEG or PNG"
+    if b"<svg" in head.lower():
+        return "is an SVG drawing", "export it as PNG"
+    if head.startswith(b"<"):
+        return "is a web page (HTML or XML), not a picture", "the download failed: fetch it again"
+    return "is not a picture in any format read here, or its header is damaged", f"known: {', '.join(FORMATS)}"
+
+
+def _remarks(image: ImageFile.ImageFile) -> list[str]:
+    num_frames = getattr(image, "n_frames", 1)
+    if num_frames < 2 or image.format == "MPO":
+        return []
+    return [f"{'is animated' if image.format in MOVING else 'has several pages'} ({num_frames}): the first is used"]
+
+
+def _upright(image: Image.Image, remarks: list[str]) -> Image.Image:
+    try:
+        image.getexif()
+    except Exception:  # struct.error, SyntaxError and others, by the damage
+        remarks.append("has EXIF data that cannot be read: it is taken as upright")
+        return image
+    return ImageOps.exif_transpose(image)

@@ -1,0 +1,124 @@
+"""What lies in a folder: pictures, captions, and the rest. Nothing is ever written here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+
+from aquatint.data.captions import SIDECARS, TABLES
+from aquatint.data.findings import BadData, Finding, listed
+from aquatint.data.pictures import SUFFIXES
+
+JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
+"""Left behind by systems, beside everything whose name begins with a dot."""
+UNREAD = frozenset((
+    ".heic", ".heif", ".svg", ".psd", ".pdf", ".tga", ".ico", ".eps", ".jxl", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
+    ".mp4", ".mov", ".zip",
+))  # fmt: skip
+"""Things that a user may take for pictures, and are not read."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names relative to the source, posix, in natural order."""
+
+    pictures: tuple[str, ...]
+    sidecars: tuple[str, ...]
+    tables: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def list_files(source: Path) -> Listing:
+    """Everything below `source`, junk left out. Raises BadData if there is no such folder."""
+    if not source.is_dir():
+        raise BadData(source, [_no_folder(source)])
+    findings: list[Finding] = []
+    names = sorted(_walk(source, source, findings, frozenset({os.path.realpath(source)})), key=natural)
+    kinds: dict[str, list[str]] = {"picture": [], "sidecar": [], "table": [], "unread": [], "other": []}
+    for name in names:
+        kinds[_kind(name)].append(name)
+    if kinds["unread"]:
+        findings.append(Finding("warning", str(source), f"not read: {listed(kinds['unread'])}", "export them as PNG or JPEG"))
+    if kinds["other"]:
+        findings.append(Finding("note", str(source), f"neither pictures nor captions, left aside: {listed(kinds['other'])}"))
+    if not kinds["picture"]:
+        findings.append(_no_pictures(source))
+    return Listing(tuple(kinds["picture"]), tuple(kinds["sidecar"]), tuple(kinds["table"]), tuple(findings))
+
+
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sorting key: `2.png` before `10.png`, capitals beside small letters."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts)], name
+
+
+def _walk(source: Path, folder: Path, findings: list[Finding], above: frozenset[str]) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        findings.append(Finding("error", _relative(source, folder), f"cannot be opened ({error.strerror})", "make it readable"))
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name.lower() in JUNK:
+            continue
+        name = _relative(source, Path(entry.path))
+        if not _is_text(name):
+            shown = os.fsencode(name).decode("utf-8", "replace")
+            findings.append(Finding("error", shown, "has a name that is not UTF-8", "rename it"))
+        elif entry.is_dir():
+            real = os.path.realpath(entry.path)
+            if real not in above:  # a link to a folder above would go round for ever
+                yield from _walk(source, Path(entry.path), findings, above | {real})
+        elif entry.is_file():
+            yield name
+        else:
+            findings.append(Finding("error", name, "is a link to nothing or a special file", "remove it, or mend the link"))
+
+
+def _kind(name: str) -> str:
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    if path.name.lower() in TABLES:
+        return "table"
+    if suffix in SUFFIXES:
+        return "picture"
+    return "sidecar" if suffix in SIDECARS else "unread" if suffix in UNREAD else "other"
+
+
+def _relative(source: Path, path: Path) -> str:
+    return path.relative_to(source).as_posix()
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_folder(source: Path) -> Finding:
+    if source.exists():
+        return Finding("error", str(source), "is a file, not a folder", "give the folder that holds the pictures")
+    return Finding("error", str(source), "there is no such folder", _near(source))
+
+
+def _no_pictures(source: Path) -> Finding:
+    looked = " ".join(sorted(SUFFIXES))
+    return Finding("error", str(source), f"no pictures: looked in it and the folders below for {looked}", _near(source))
+
+
+def _near(source: Path) -> str:
+    """Folders beside this one with a name like it."""
+    absolute = Path(os.path.abspath(source))
+    try:
+        beside = [entry.name for entry in os.scandir(absolute.parent) if entry.is_dir() and entry.name != absolute.name]
+    except OSError:
+        return f"there is no {absolute.parent} either" if not absolute.parent.exists() else ""
+    lowered = {name.lower(): name for name in beside if not name.startswith(".")}
+    near = [lowered[name] for name in get_close_matches(absolute.name.lower(), lowered, n=3)]
+    return f"did you mean {' or '.join(str(source.parent / name) for name in near)}?" if near else ""

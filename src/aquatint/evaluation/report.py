@@ -1,0 +1,53 @@
+"""A finished (or stopped) run explains itself: one HTML page that loads nothing and runs no script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aquatint.evaluation import sections
+from aquatint.evaluation.markup import Markup, element, joined
+from aquatint.evaluation.readme import write_readme
+from aquatint.evaluation.record import RunRecord, write_whole
+from aquatint.evaluation.style import CSS
+
+__all__ = ["write_readme", "write_report"]
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""The browser holds the page to its word."""
+PARTS = (
+    sections.header,
+    sections.before_after,
+    sections.measures,
+    sections.loss,
+    sections.samples,
+    sections.numbers,
+    sections.notes,
+    sections.proof,
+    sections.use,
+    sections.settings,
+)
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run folder and return its path. Tells what the folder holds; nothing in it is required but the folder."""
+    record = RunRecord.read(run_dir)
+    return write_whole(run_dir / "report.html", _page(record))
+
+
+def _page(record: RunRecord) -> str:
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", f"{record.run_dir.resolve().name} – aquatint"),
+        element("style", Markup(CSS)),
+    )
+    body = element("body", element("main", *(part(record) for part in PARTS), _footer(record)))
+    return joined(Markup("<!doctype html>\n"), element("html", head, body, lang="en"), Markup("\n"))
+
+
+def _footer(record: RunRecord) -> Markup:
+    versions = record.fact("versions")
+    made = [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
+    return element("footer", "Written by aquatint. ", ", ".join(made))

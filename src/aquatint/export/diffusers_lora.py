@@ -1,0 +1,40 @@
+"""`pytorch_lora_weights.safetensors`: the adapter file that every diffusers pipeline loads.
+
+The scale alpha / rank is folded into B and alpha is written equal to the rank, so a program that ignores alpha is
+right too; the alpha of training stays in the metadata as `ss_network_alpha`.
+"""
+
+import json
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from aquatint.core.family import Bundle
+from aquatint.export.atomic import write_tensors
+
+
+def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[str, str]) -> Path:
+    """Adapters of the denoiser and, where there are any, of the text encoders."""
+    tensors: dict[str, Tensor] = {}
+    adapter_config: dict[str, object] = {}
+    for prefix, module in _adapted(bundle).items():
+        from peft import get_peft_model_state_dict
+
+        for name, tensor in get_peft_model_state_dict(module, adapter_name="default").items():
+            tensors[f"{prefix}.{name}"] = tensor.float() * (scale if ".lora_B." in name else 1.0)
+        settings = {**module.peft_config["default"].to_dict(), "r": rank, "lora_alpha": rank}
+        adapter_config |= {f"{prefix}.{name}": value for name, value in settings.items() if _is_plain(value)}
+    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(adapter_config, sort_keys=True, default=sorted), "ss_network_dim": str(rank)}
+    write_tensors(tensors, path, metadata={**metadata, **facts})
+    return path
+
+
+def _adapted(bundle: Bundle) -> dict[str, nn.Module]:
+    """Parts that carry an adapter, by the pipeline's names for them."""
+    names = {id(part): name for name, part in bundle.pipeline.components.items() if isinstance(part, nn.Module)}
+    parts = (bundle.denoiser, *bundle.text_encoders)
+    return {names[id(part)]: part for part in parts if getattr(part, "peft_config", None)}
+
+
+def _is_plain(value: object) -> bool:
+    return value is not None and isinstance(value, str | int | float | bool | list | set | dict)

@@ -1,0 +1,66 @@
+"""Where checkpoints come from: a diffusers folder, a Hub id, or a single file. One door for every family."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from aquatint.errors import BadBase
+from aquatint.names import nearest
+
+
+BUILT_IN = ("pocket",)
+"""Models that ship inside the package."""
+
+
+def resolve(source: str | Path) -> str:
+    """The folder of a built-in model; any other source as it is."""
+    if str(source) in BUILT_IN:
+        return str(files("aquatint") / "models" / str(source))
+    return str(Path(source).expanduser()) if str(source).startswith("~") else str(source)
+
+
+def check(source: str, class_name: str) -> None:
+    """Raises `BadBase` for what can be seen without loading: nothing there, no model, a model of another class."""
+    path = Path(source)
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            kind = path.suffix or "nameless"
+            raise BadBase(f"base={path}: only .safetensors files are opened; a {kind} file may hold code that runs when it is read")
+    elif path.is_dir():
+        _check_folder(path, class_name)
+    elif source.startswith((".", "/")) or source.count("/") != 1:
+        raise BadBase(f"base={source}: no such folder or file, and a Hub id has the form owner/name{nearest(source, BUILT_IN)}")
+
+
+def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
+    """The stock pipeline in float32. Raises `BadBase` with what was looked for."""
+    import diffusers
+    import torch
+
+    source = resolve(source)
+    check(source, class_name)
+    pipeline_class, path = getattr(diffusers, class_name), Path(source)
+    options["torch_dtype"] = torch.float32
+    try:
+        if path.is_file():
+            options.pop("requires_safety_checker", None)
+            return pipeline_class.from_single_file(path, **options)
+        if "requires_safety_checker" in options:
+            options["safety_checker"] = None
+        return pipeline_class.from_pretrained(path if path.is_dir() else source, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadBase(f"base={source}: {_why(error)}") from error
+
+
+def _check_folder(path: Path, class_name: str) -> None:
+    index = path / "model_index.json"
+    if not index.is_file():
+        raise BadBase(f"base={path}: this folder is no diffusers model (it has no model_index.json)")
+    found = json.loads(index.read_text()).get("_class_name", "")
+    if found != class_name:
+        raise BadBase(f"base={path}: this is a {found}, and a {class_name} was asked for; choose the family that loads it")
+
+
+def _why(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,83 @@
+"""Stable Diffusion 1 and 2 (Rombach et al. 2022): a text-conditioned U-Net on the latents of an autoencoder."""
+
+from pathlib import Path
+
+import torch
+
+from aquatint.core.family import Bundle, Conditioning, Encoded
+from aquatint.core.objective import Objective, UniformSteps
+from aquatint.core.process import PREDICTIONS, VariancePreserving
+from aquatint.errors import BadBase
+from aquatint.families._sources import load_pipeline
+
+PIPELINE = "StableDiffusionPipeline"
+pixel_multiple = 8
+lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
+convolution_targets = ("conv1", "conv2", "conv_shortcut", "proj_in", "proj_out")
+text_targets = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+def load(source: str | Path) -> Bundle:
+    return _bundle(load_pipeline(source, PIPELINE, requires_safety_checker=False))
+
+
+def tiny() -> Bundle:
+    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from aquatint.families._tiny import tokenizer
+
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8, cross_attention_dim=32, attention_head_dim=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(16, 32), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4, norm_num_groups=8, sample_size=16,
+    )  # fmt: skip
+    words = tokenizer(max_length=16)
+    sizes = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 16}
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), eos_token_id=words.eos_token_id, bos_token_id=words.bos_token_id, **sizes))
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    parts = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return _bundle(StableDiffusionPipeline(vae=vae, text_encoder=text, tokenizer=words, unet=unet, scheduler=scheduler, **parts))
+
+
+def encode_images(bundle, pixels_BCHW):
+    posterior, scale = bundle.autoencoder.encode(pixels_BCHW).latent_dist, bundle.autoencoder.config.scaling_factor
+    return Encoded(posterior.mean * scale, posterior.std * scale)
+
+
+def decode_latents(bundle, latents_BCHW):
+    return bundle.autoencoder.decode(latents_BCHW / bundle.autoencoder.config.scaling_factor).sample
+
+
+def encode_prompts(bundle, prompts):
+    words, encoder = bundle.pipeline.tokenizer, bundle.text_encoders[0]
+    tokens = words(list(prompts), padding="max_length", truncation=True, max_length=words.model_max_length, return_tensors="pt")
+    mask = tokens.attention_mask.to(encoder.device) if getattr(encoder.config, "use_attention_mask", None) else None
+    return Conditioning(prompt_embeds=encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)[0])
+
+
+def cut_off(bundle, prompt):
+    words = bundle.pipeline.tokenizer
+    lost = words(prompt).input_ids[words.model_max_length - 1 : -1]
+    return words.decode(lost) if lost else ""
+
+
+def network(bundle, conditioning):
+    index = bundle.objective.process.index
+    return lambda x_t, t: bundle.denoiser(x_t, index(t), encoder_hidden_states=conditioning["prompt_embeds"], return_dict=False)[0]
+
+
+def _bundle(pipeline) -> Bundle:
+    process = VariancePreserving(torch.as_tensor(pipeline.scheduler.alphas_cumprod).float())
+    prediction = pipeline.scheduler.config.prediction_type
+    if prediction not in PREDICTIONS:
+        raise BadBase(f"the scheduler's prediction_type {prediction!r} is not one of {', '.join(PREDICTIONS)}")
+    scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+    return Bundle(
+        pipeline=pipeline, denoiser=pipeline.unet, objective=Objective(process, prediction, UniformSteps(process.num_steps)),
+        resolution_px=pipeline.unet.config.sample_size * scale, width=max(pipeline.unet.config.block_out_channels), autoencoder=pipeline.vae,
+        text_encoders=(pipeline.text_encoder,),
+    )  # fmt: skip

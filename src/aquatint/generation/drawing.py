@@ -1,0 +1,64 @@
+"""Pictures from a bundle through its stock pipeline; one seed is one picture, whatever it is drawn together with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL.Image import Image
+from PIL.PngImagePlugin import PngInfo
+
+from aquatint.core.family import Bundle
+
+
+@dataclass(frozen=True)
+class Request:
+    """One picture."""
+
+    prompt: str
+    seed: int
+    num_steps: int = 30
+    scale: float = 5.0
+    negative: str = ""
+    width_px: int | None = None
+    """Not given: the model's own size."""
+    height_px: int | None = None
+
+
+def draw(bundle: Bundle, requests: Sequence[Request], *, batch_size: int = 1, precision: torch.dtype = torch.float32) -> Iterator[Image]:
+    """Yields one picture for each request, in order. Requests of one batch must agree in all but prompt and seed."""
+    device = next(bundle.denoiser.parameters()).device
+    for start in range(0, len(requests), batch_size):
+        yield from _draw_batch(bundle, requests[start : start + batch_size], device=device, precision=precision)
+
+
+def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str) -> PngInfo:
+    """PNG text chunks that say how the picture was made."""
+    info = PngInfo()
+    facts = {**vars(request), "base": base, "adapter": adapter, "scheduler": scheduler, "software": "aquatint"}
+    for name, value in facts.items():
+        if value not in (None, ""):
+            info.add_itxt(name, str(value))
+    return info
+
+
+def _draw_batch(bundle: Bundle, requests: Sequence[Request], *, device: torch.device, precision: torch.dtype) -> list[Image]:
+    first, pipeline = requests[0], bundle.pipeline
+    pipeline.set_progress_bar_config(disable=True)
+    was_training = [m for m in bundle.modules if m.training]
+    for module in was_training:
+        module.eval()
+    try:
+        with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            pictures: list[Image] = pipeline(
+                prompt=[r.prompt for r in requests],
+                negative_prompt=[r.negative for r in requests] if any(r.negative for r in requests) else None,
+                num_inference_steps=first.num_steps,
+                guidance_scale=first.scale,
+                height=first.height_px,
+                width=first.width_px,
+                generator=[torch.Generator().manual_seed(r.seed) for r in requests],
+            ).images
+    finally:
+        for module in was_training:
+            module.train()
+    return pictures

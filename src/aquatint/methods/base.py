@@ -1,0 +1,45 @@
+"""What a method decides: which tensors are trained, how they are attached, and how they are saved on their own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aquatint.config import Choice
+from aquatint.registry import methods
+
+if TYPE_CHECKING:  # settings load in milliseconds; torch is imported by the code that computes
+    from torch import nn
+
+    from aquatint.core.family import Bundle, ModelFamily
+
+
+class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for name in methods.names()]):
+    """Frozen settings that act on a bundle. Subclass with `kind=` in a file of its own."""
+
+    @property
+    def trains_text_encoder(self) -> bool:
+        """Then prompts are encoded at every step instead of once."""
+        return False
+
+    @property
+    @abstractmethod
+    def default_lr(self) -> float:
+        """Peak learning rate when the user names none."""
+
+    @abstractmethod
+    def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
+        """Freeze everything, add what is new, and return the trained parameters (float32) by name."""
+
+    @abstractmethod
+    def save(self, bundle: Bundle, out_dir: Path, *, facts: dict[str, str]) -> Path:
+        """Write what was trained, alone, in the form that stock diffusers loads; returns the file or folder."""
+
+    @abstractmethod
+    def load(self, bundle: Bundle, saved: Path) -> None:
+        """Put what `save` wrote onto a fresh bundle, by the stock pipeline's own loader."""
+
+    @abstractmethod
+    def loading_lines(self, base: str, saved: str) -> list[str]:
+        """Python that loads the result with diffusers alone; leaves it in `pipe`."""

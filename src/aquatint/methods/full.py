@@ -1,0 +1,53 @@
+"""Full fine-tuning: every weight of the denoiser, and of the text encoder on request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aquatint.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from aquatint.core.family import Bundle, ModelFamily
+
+FOLDER = "model"
+
+
+class Full(Method, kind="full"):
+    """All weights; learns most, needs most memory, and writes a whole model."""
+
+    text_encoder: bool = False
+    """Train the text encoder too."""
+
+    @property
+    def trains_text_encoder(self) -> bool:
+        return self.text_encoder
+
+    @property
+    def default_lr(self) -> float:
+        return 1e-4
+
+    def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
+        bundle.freeze()
+        parts = [("denoiser", bundle.denoiser)]
+        if self.text_encoder:
+            parts += [(f"text_encoder_{i}", m) for i, m in enumerate(bundle.text_encoders)]
+        for _, module in parts:
+            module.requires_grad_(True).train()
+        return {f"{name}.{n}": p for name, module in parts for n, p in module.named_parameters()}
+
+    def save(self, bundle: Bundle, out_dir: Path, *, facts: dict[str, str]) -> Path:
+        from aquatint.export.diffusers_folder import write
+
+        return write(bundle, out_dir / FOLDER, facts=facts)
+
+    def load(self, bundle: Bundle, saved: Path) -> None:
+        fresh = type(bundle.pipeline).from_pretrained(saved, safety_checker=None)
+        bundle.denoiser.load_state_dict(fresh.unet.state_dict())
+        for ours, theirs in zip(bundle.text_encoders, [fresh.text_encoder], strict=True):
+            ours.load_state_dict(theirs.state_dict())
+
+    def loading_lines(self, base: str, saved: str) -> list[str]:
+        return [f'pipe = StableDiffusionPipeline.from_pretrained("{saved}")']

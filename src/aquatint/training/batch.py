@@ -1,0 +1,81 @@
+"""What the data side hands to the training side, and how a batch is put together from the cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aquatint.core.family import Conditioning, Encoded
+from aquatint.core.randomness import SampleRandom
+from aquatint.data.plan import BatchPlan, MicroPlan
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch, all of one size."""
+
+    slots: Sequence[int]
+    weight_B: Tensor
+    total_weight: float
+    names: Sequence[str]
+    encoded: Encoded
+    prompts: tuple[str, ...]
+    conditioning: Conditioning | None
+    """The prompts, encoded; None when the text encoder is trained and must see them itself."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The whole training set in the network's own terms."""
+
+    names: Sequence[str]
+    prompts: Sequence[str]
+    views: Sequence[Sequence[Encoded]]
+    """For each record its encodings, (1, C, H, W): as it is, and mirrored where flips were asked for."""
+    conditionings: dict[str, Conditioning]
+    """Prompt -> its encoding, batch of one; empty when the text encoder is trained."""
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Step -> the micro-batches of this process; a pure function."""
+
+    examples: Examples
+    plan: BatchPlan
+    seed: int
+    caption_dropout: float = 0.0
+    """Share of samples that are shown without their caption, so that guidance has something to compare with."""
+
+    def __call__(self, step: int) -> list[Batch]:
+        return [self._batch(step, micro) for micro in self.plan(step)]
+
+    def _batch(self, step: int, micro: MicroPlan) -> Batch:
+        slots = [int(slot) for slot in micro.slots]
+        random = SampleRandom(self.seed, step, slots)
+        names = [self.examples.names[i] for i in micro.indices]
+        prompts = self._prompts(micro, random)
+        weights = torch.as_tensor(micro.weights, dtype=torch.float32)
+        return Batch(slots, weights, float(micro.total_weight), names, self._encoded(micro, random), prompts, self._conditioning(prompts))
+
+    def _prompts(self, micro: MicroPlan, random: SampleRandom) -> tuple[str, ...]:
+        prompts = [self.examples.prompts[i] for i in micro.indices]
+        if not self.caption_dropout:
+            return tuple(prompts)
+        kept = (random.uniform("caption dropout") >= self.caption_dropout).tolist()
+        return tuple(prompt if keep else "" for prompt, keep in zip(prompts, kept, strict=True))
+
+    def _encoded(self, micro: MicroPlan, random: SampleRandom) -> Encoded:
+        views = [self.examples.views[i] for i in micro.indices]
+        if max(map(len, views)) > 1:
+            flips = (random.uniform("flip") * 2).long().tolist()
+            chosen = [view[flip % len(view)] for view, flip in zip(views, flips, strict=True)]
+        else:
+            chosen = [view[0] for view in views]
+        return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]))
+
+    def _conditioning(self, prompts: Sequence[str]) -> Conditioning | None:
+        if not self.examples.conditionings:
+            return None
+        rows = [self.examples.conditionings[prompt] for prompt in prompts]
+        return Conditioning({name: torch.cat([row[name] for row in rows]) for name in rows[0]})

@@ -1,0 +1,75 @@
+"""Records to examples: every picture and every prompt goes through the frozen encoders once, and stays in the cache."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
+from aquatint.core.fingerprint import fingerprint
+from aquatint.data.cache import TensorCache, entry_key
+from aquatint.data.pictures import open_picture
+from aquatint.data.records import ImageRecord
+from aquatint.data.transforms import fit, to_tensor
+from aquatint.training.batch import Examples
+
+PICTURES_AT_ONCE, PROMPTS_AT_ONCE = 16, 64
+
+Progress = Callable[[int, int], None]
+"""(done, of how many)"""
+Size = tuple[int, int]
+"""(width, height) in pixels"""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How records become examples; `bundle` must hold its encoders."""
+
+    bundle: Bundle
+    family: ModelFamily
+    cache: TensorCache
+    matte: str
+    flip: bool = False
+    progress: Progress | None = None
+
+    def examples(self, records: Sequence[ImageRecord], sizes: Sequence[Size], *, prompts: Sequence[str], keep_prompts: bool) -> Examples:
+        """Encode, or find in the cache. With `keep_prompts` the prompts stay text, for a text encoder that is trained."""
+        views = self._views(records, sizes)
+        conditionings = {} if keep_prompts else self.conditionings(sorted({*prompts, ""}))
+        return Examples([r.name for r in records], list(prompts), views, conditionings)
+
+    def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
+        """Each prompt's encoding, a batch of one."""
+        identity = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
+        keys = [entry_key("prompt", identity, prompt) for prompt in prompts]
+
+        def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
+            with torch.no_grad():
+                together = self.family.encode_prompts(self.bundle, [prompts[i] for i in indices])
+            return [{name: value[row : row + 1].cpu() for name, value in together.items()} for row in range(len(indices))]
+
+        found = self.cache.get_many(keys, compute, chunk=PROMPTS_AT_ONCE)
+        return {prompt: Conditioning(entry) for prompt, entry in zip(prompts, found, strict=True)}
+
+    def _views(self, records: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[list[Encoded]]:
+        autoencoder = self.bundle.autoencoder
+        identity = fingerprint(autoencoder) if autoencoder else "pixels"
+        turns = (False, True) if self.flip else (False,)
+        wanted = [(record, size, turn) for record, size in zip(records, sizes, strict=True) for turn in turns]
+        keys = [entry_key("picture", identity, record.content_hash, self.matte, f"{w}x{h}", str(turn)) for record, (w, h), turn in wanted]
+
+        def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
+            pixels = torch.stack([self._pixels(*wanted[i]) for i in indices]).to(self.bundle.denoiser.device)
+            with torch.no_grad():
+                encoded = self.family.encode_images(self.bundle, pixels)
+            return [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
+
+        found = self.cache.get_many(keys, compute, group_of=lambda i: wanted[i][1], chunk=PICTURES_AT_ONCE, progress=self.progress)
+        views = [Encoded(entry["mean"], entry["std"]) for entry in found]
+        return [views[i : i + len(turns)] for i in range(0, len(views), len(turns))]
+
+    def _pixels(self, record: ImageRecord, size: Size, is_mirrored: bool) -> Tensor:
+        picture, _ = fit(open_picture(record.path, matte=self.matte), size)
+        tensor = to_tensor(picture)
+        return tensor.flip(-1) if is_mirrored else tensor

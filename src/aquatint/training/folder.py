@@ -1,0 +1,66 @@
+"""The run folder: what lies where."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aquatint.errors import BadRun
+from aquatint.training import checkpoint
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def facts(self) -> Path:
+        return self.path / "facts.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def before_after(self) -> Path:
+        return self.path / "before_after.png"
+
+    def samples(self, step: int) -> Path:
+        return self.path / "samples" / f"step_{step:07d}"
+
+    def read_facts(self) -> dict[str, Any]:
+        """Raises `BadRun` when the run has not finished."""
+        if not self.facts.is_file():
+            hint = f"finish it with: aquatint resume {self.path}" if self.config.is_file() else "no run has been here"
+            raise BadRun(f"{self.path}: there is no finished run in this folder; {hint}")
+        facts: dict[str, Any] = json.loads(self.facts.read_text())
+        return facts
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        self.facts.write_text(json.dumps(facts, indent=1, default=str))
+
+
+def free_name(wanted: Path) -> Path:
+    """`wanted`, or the first of wanted-2, wanted-3 … where no run has been."""
+    name, count = wanted, 1
+    while name.exists():
+        count += 1
+        name = wanted.with_name(f"{wanted.name}-{count}")
+    return name
+
+
+def newest_checkpoint(folder: RunFolder) -> checkpoint.State:
+    """Raises `BadRun` when there is no whole one."""
+    path = checkpoint.newest(folder.checkpoints)
+    if path is None:
+        raise BadRun(f"{folder.path}: there is no whole checkpoint to go on from (looked in {folder.checkpoints})")
+    return checkpoint.load(path)

@@ -1,0 +1,26 @@
+"""Optimizers by short name or dotted path."""
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from aquatint.errors import BadSetting
+
+SHORT = {"adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD", "adafactor": "torch.optim.Adafactor"}
+
+
+def build(name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Raises `BadSetting` when there is no such class."""
+    module_name, _, class_name = SHORT.get(name, name).rpartition(".")
+    try:
+        optimizer = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadSetting(f"optimizer.name={name}: no such optimizer; short names: {', '.join(SHORT)}, or a dotted class path") from error
+    options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    if name == "adamw":
+        options["fused"] = True
+    built: torch.optim.Optimizer = optimizer(list(parameters), **options)
+    return built

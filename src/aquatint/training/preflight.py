@@ -1,0 +1,90 @@
+"""Everything that can be known to go wrong before a model is loaded, found in seconds and told at once."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from aquatint.config import Problem, SettingsError
+from aquatint.data.findings import BadData, Finding
+from aquatint.data.records import ImageRecord, Scan, scan
+from aquatint.errors import AquatintError
+from aquatint.families import _sources
+from aquatint.registry import families
+from aquatint.training.folder import RunFolder, free_name
+from aquatint.training.settings import Train
+
+SPARE_BYTES = 200 * 2**20
+"""Room a run wants at least: checkpoints, samples, the file itself."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Settings whose `out` and `base` are settled, and the pictures."""
+
+    config: Train
+    records: tuple[ImageRecord, ...]
+    findings: tuple[Finding, ...]
+    folder: RunFolder
+
+
+def check(config: Train) -> Checked:
+    """Raises `SettingsError` with every problem: settings, base, data, folder, disk."""
+    problems: list[Problem] = []
+    folder = RunFolder(_out(config, problems))
+    scanned = _scan(config, problems)
+    for found in (_base_problem(config), _resolution_problem(config), _disk_problem(folder.path)):
+        if found:
+            problems.append(found)
+    if problems or scanned is None:
+        raise SettingsError(problems)
+    return Checked(config.model_copy(update={"out": folder.path}), tuple(scanned.records), tuple(scanned.findings), folder)
+
+
+def _out(config: Train, problems: list[Problem]) -> Path:
+    if config.out is None:
+        return free_name(Path("runs") / config.data.resolve().name)
+    has_run = (config.out / "config.yaml").is_file()
+    if has_run and not config.resume:
+        problems.append(Problem("out", f"{config.out} holds another run; go on with it (aquatint resume {config.out}), or choose another folder"))
+    if config.resume and not has_run:
+        problems.append(Problem("resume", f"{config.out} holds no run to go on with"))
+    if config.out.exists() and not config.out.is_dir():
+        problems.append(Problem("out", f"{config.out} is a file; a folder is needed"))
+    return config.out
+
+
+def _scan(config: Train, problems: list[Problem]) -> Scan | None:
+    try:
+        return scan(config.data, config.images, trigger=config.trigger, needs_captions=True)
+    except BadData as error:
+        problems.append(Problem("data", str(error)))
+        return None
+
+
+def _base_problem(config: Train) -> Problem | None:
+    try:
+        family = families[config.family]
+        _sources.check(_sources.resolve(config.base), family.PIPELINE)
+    except (AquatintError, LookupError) as error:
+        return Problem("", str(error))
+    return None
+
+
+def _resolution_problem(config: Train) -> Problem | None:
+    resolution = config.images.resolution
+    try:
+        multiple = families[config.family].pixel_multiple
+    except LookupError:
+        return None
+    if resolution is None or resolution % multiple == 0:
+        return None
+    near = round(resolution / multiple) * multiple
+    return Problem("images.resolution", f"{resolution} is not a multiple of {multiple}, as this family's networks need; try {max(multiple, near)}")
+
+
+def _disk_problem(out: Path) -> Problem | None:
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free >= SPARE_BYTES:
+        return None
+    return Problem("out", f"{free / 2**20:.0f} MiB are free at {there}, and a run wants at least {SPARE_BYTES // 2**20} MiB; free some, or choose another out=")

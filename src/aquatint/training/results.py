@@ -1,0 +1,88 @@
+"""The end of a run: write the file, prove it, draw from it, and explain the run to whoever opens its folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from aquatint.core.family import Bundle, ModelFamily
+from aquatint.data.pictures import open_picture
+from aquatint.data.records import ImageRecord
+from aquatint.evaluation import proof
+from aquatint.evaluation.report import write_readme, write_report
+from aquatint.generation.drawing import draw
+from aquatint.generation.sheet import sheet
+from aquatint.training.folder import RunFolder
+from aquatint.training.samples import Sampler
+from aquatint.training.settings import Train
+
+PACKAGES = ("aquatint", "torch", "diffusers", "transformers", "peft")
+MAX_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Results:
+    config: Train
+    folder: RunFolder
+    family: ModelFamily
+    records: Sequence[ImageRecord]
+    base_answer: Tensor
+    """`proof.outputs` of the base."""
+
+    def write(self, bundle: Bundle, sampler: Sampler, *, step: int, facts: Mapping[str, Any]) -> proof.Proof:
+        """`bundle` holds the weights to save. Raises `Unproven`, with the file written, when it does not do what it should."""
+        trained = proof.outputs(bundle, self.family)
+        saved = self.config.method.save(bundle, self.folder.path, facts=self._metadata(step))
+        fresh = self.family.load(self.config.base).freeze()
+        fresh.denoiser.to(next(bundle.denoiser.parameters()).device)
+        proven = proof.prove(saved, fresh=fresh, family=self.family, method=self.config.method, base=self.base_answer, trained=trained)
+        after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests)))
+        sampler.keep(step, after)
+        self._before_after(sampler, after)
+        self.folder.write_facts(self._facts(saved, proven, {**facts, "sample_prompt": sampler.requests[0].prompt}))
+        self.pages()
+        return proven
+
+    def pages(self) -> None:
+        """`report.html` and `README.md`, from what lies in the folder."""
+        write_report(self.folder.path)
+        write_readme(self.folder.path)
+
+    def _before_after(self, sampler: Sampler, after: Sequence[Image.Image]) -> None:
+        first = sorted(self.folder.samples(0).glob("*.png"))
+        if not first:
+            return
+        before = [Image.open(path) for path in first]
+        pictures = [open_picture(record.path, matte=self.config.images.matte) for record in self.records[:MAX_COLUMNS]]
+        rows = [pictures, before[:MAX_COLUMNS], list(after[:MAX_COLUMNS])]
+        titles = [request.prompt for request in sampler.requests[:MAX_COLUMNS]]
+        sheet(rows, row_titles=["your pictures", "before", "after"], column_titles=titles).save(self.folder.before_after)
+
+    def _metadata(self, step: int) -> dict[str, str]:
+        config = self.config
+        return {
+            "ss_base_model_version": f"{config.family}:{config.base}", "ss_steps": str(step), "ss_num_train_images": str(len(self.records)),
+            "ss_network_module": f"aquatint.{config.method.kind}", "modelspec.title": self.folder.path.name,
+            "modelspec.trigger_phrase": config.trigger or "", "modelspec.date": time.strftime("%Y-%m-%d"),
+            "modelspec.implementation": f"aquatint {version('aquatint')}",
+        }  # fmt: skip
+
+    def _facts(self, saved: Path, proven: proof.Proof, more: Mapping[str, Any]) -> dict[str, Any]:
+        config = self.config
+        parts = [saved] if saved.is_file() else [p for p in saved.rglob("*") if p.is_file()]
+        return {
+            "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
+            "trigger": config.trigger, "file": saved.name, "file_bytes": sum(p.stat().st_size for p in parts), "proof": asdict(proven),
+            "loading_lines": config.method.loading_lines(str(self._base_source()), str(saved)), "versions": {p: version(p) for p in PACKAGES},
+            **more,
+        }  # fmt: skip
+
+    def _base_source(self) -> Path | str:
+        from aquatint.families._sources import resolve
+
+        return resolve(self.config.base)

@@ -1,0 +1,62 @@
+"""Samples of a run: the same prompts and seeds at every step, kept as PNGs that say how they were made."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from aquatint.core.family import Bundle
+from aquatint.data.records import ImageRecord
+from aquatint.generation.drawing import Request, draw, png_info
+from aquatint.training.events import Sampled
+from aquatint.training.folder import RunFolder
+from aquatint.training.settings import Samples
+
+NUM_PROMPTS = 4
+
+
+@dataclass(frozen=True)
+class Sampler:
+    bundle: Bundle
+    requests: Sequence[Request]
+    folder: RunFolder
+    precision: torch.dtype
+    base: str
+    averaged: Callable[[], AbstractContextManager[None]]
+    """Inside, the network holds the weights that would be saved."""
+
+    def __call__(self, step: int) -> Sampled:
+        with self.averaged():
+            pictures = list(draw(self.bundle, self.requests, batch_size=len(self.requests), precision=self.precision))
+        return Sampled(step=step, paths=self.keep(step, pictures))
+
+    def keep(self, step: int, pictures: Sequence[Image]) -> tuple[Path, ...]:
+        """Write one picture a request as `samples/step_…/NN.png`."""
+        place = self.folder.samples(step)
+        place.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for index, (picture, request) in enumerate(zip(pictures, self.requests, strict=True)):
+            info = png_info(request, base=self.base, adapter=str(self.folder.path), scheduler=type(self.bundle.pipeline.scheduler).__name__)
+            paths.append(place / f"{index:02d}.png")
+            picture.save(paths[-1], pnginfo=info)
+        return tuple(paths)
+
+
+def blank(pictures: Sequence[Image]) -> list[int]:
+    """Indices of pictures of one colour: a sign that the model broke."""
+    return [index for index, picture in enumerate(pictures) if float(np.asarray(picture).std()) < 1.0]
+
+
+def requests(settings: Samples, *, trigger: str | None, records: Sequence[ImageRecord], size_px: int) -> list[Request]:
+    """One a prompt; without prompts the trigger and the first captions."""
+    captions = list(dict.fromkeys(record.caption for record in records if record.caption))
+    derived = ([f"a photo of {trigger}"] if trigger else []) + captions
+    prompts = list(settings.prompts) or list(dict.fromkeys(derived))[:NUM_PROMPTS] or [""]
+    return [
+        Request(prompt, settings.seed + index, num_steps=settings.num_steps, scale=settings.scale, width_px=size_px, height_px=size_px)
+        for index, prompt in enumerate(prompts)
+    ]

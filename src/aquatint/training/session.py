@@ -1,0 +1,172 @@
+"""One run from checked settings to a proven file: puts the parts together, and holds no mathematics."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+
+from aquatint import stopping
+from aquatint.core.family import Bundle, ModelFamily
+from aquatint.core.objective import MinSNR, even
+from aquatint.data.buckets import bucket_of
+from aquatint.data.cache import TensorCache, default_root
+from aquatint.data.plan import BatchPlan
+from aquatint.evaluation import proof
+from aquatint.registry import families
+from aquatint.training import validation
+from aquatint.training.batch import BatchSource, Examples
+from aquatint.training.defaults import Derived, derive
+from aquatint.training.ema import MovingAverage
+from aquatint.training.encoding import Encoding, Size
+from aquatint.training.events import Event, Finished, Noted, Validated
+from aquatint.training.folder import newest_checkpoint
+from aquatint.training.loss_module import LossModule
+from aquatint.training.observers import interleaved, regularly
+from aquatint.training.optimizers import build
+from aquatint.training.precision import bf16_speedup, is_bf16_fast
+from aquatint.training.preflight import Checked
+from aquatint.training.results import Results
+from aquatint.training.runtime import Runtime
+from aquatint.training.samples import Sampler, requests
+from aquatint.training.schedules import SCHEDULES
+from aquatint.training.settings import Train
+from aquatint.training.trainer import Trainer
+
+
+class Session:
+    """The parts of a run, each made when first asked for; `run` asks in the order that spares memory."""
+
+    def __init__(self, config: Train, checked: Checked):
+        self.config, self.records, self.folder, self.findings = checked.config, checked.records, checked.folder, checked.findings
+        self.runtime = Runtime(cpu=config.cpu)
+        self.family: ModelFamily = families[config.family]  # type: ignore[assignment]  # a module is its family
+
+    def run(self) -> Iterator[Event]:
+        """Yields the run's events; the folder is complete when `Finished` has passed."""
+        try:
+            yield from self._notes()
+            base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
+            results = Results(self.config, self.folder, self.family, self.records, base_answer)
+            trainer = self.trainer
+            self._write_config()
+            with stopping.deferred():
+                for event in self._observed(trainer):
+                    if isinstance(event, Finished) and self.runtime.is_main:
+                        with trainer.averaged():
+                            proven = results.write(self.bundle, self.sampler, step=trainer.step, facts=self._facts(event))
+                        yield Noted(step=trainer.step, text=f"{proven}")
+                    yield event
+        finally:
+            self.runtime.close()
+
+    # ------------------------------------------------------------------------------------------ parts
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        bundle = self.family.load(self.config.base).freeze()
+        gamma = self.config.loss.min_snr_gamma
+        bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
+        for module in bundle.modules:
+            module.to(self.runtime.device)
+        return bundle
+
+    @cached_property
+    def sizes(self) -> list[Size]:
+        resolution = self.config.images.resolution or self.bundle.resolution_px
+        images, multiple = self.config.images, self.family.pixel_multiple
+        return [bucket_of(r.width_px, r.height_px, resolution, multiple, buckets=images.buckets) for r in self.records]
+
+    @cached_property
+    def derived(self) -> Derived:
+        config = self.config
+        return derive(
+            len(self.records), given_steps=config.steps, given_batch=config.batch_size, given_lr=config.lr,
+            standard_lr=config.method.default_lr, width=self.bundle.width, num_parts=config.accumulate * self.runtime.num_processes,
+        )  # fmt: skip
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        names = {"fp32": torch.float32, "no": torch.float32, "bf16": torch.bfloat16}
+        if self.config.precision != "auto":
+            return names[self.config.precision]
+        return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
+
+    @cached_property
+    def examples(self) -> Examples:
+        cache, images = TensorCache(default_root()), self.config.images
+        encoding = Encoding(self.bundle, self.family, cache, matte=images.matte, flip=images.flip)
+        if not self.runtime.is_main:
+            self.runtime.wait()  # the first process fills the cache, the others read it
+        prompts = [record.caption or "" for record in self.records]
+        examples = encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.trains_text_encoder)
+        if self.runtime.is_main:
+            self.runtime.wait()
+        return examples
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        config, derived, examples = self.config, self.derived, self.examples
+        parameters = config.method.attach(self.bundle, self.family)
+        warmup = config.optimizer.warmup_steps
+        every = config.checkpoints.every
+        trainer = Trainer(
+            LossModule(self.family, self.bundle, trained=parameters), parameters,
+            build(config.optimizer.name, parameters.values(), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
+            SCHEDULES[config.optimizer.schedule](num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
+            BatchSource(examples, self._plan(), config.seed, config.loss.caption_dropout), self.runtime, self.folder.checkpoints,
+            num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,
+            save_every=min(500, max(1, derived.steps // 4)) if every is None else every, keep_checkpoints=config.checkpoints.keep,
+            precision=self.precision, average=MovingAverage(parameters, config.ema) if config.ema else None, should_stop=stopping.is_stop_requested,
+        )  # fmt: skip
+        if config.resume:
+            trainer.restore(newest_checkpoint(self.folder))
+        return trainer
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        size = self.config.images.resolution or self.bundle.resolution_px
+        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=size)
+        return Sampler(self.bundle, wanted, self.folder, self.precision, self.config.base, self.trainer.averaged)
+
+    # ------------------------------------------------------------------------------------------ the run
+
+    def _plan(self) -> BatchPlan:
+        buckets = {size: index for index, size in enumerate(dict.fromkeys(self.sizes))}
+        return BatchPlan(
+            [buckets[size] for size in self.sizes], batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
+            num_processes=self.runtime.num_processes, rank=self.runtime.rank,
+            repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
+        )  # fmt: skip
+
+    def _observed(self, trainer: Trainer) -> Iterator[Event]:
+        events, steps = trainer.run(), trainer.num_steps
+        if not self.runtime.is_main:
+            return events
+        samples, losses = self.config.samples.every, self.config.validation.every
+        events = interleaved(events, self._validate, due=regularly(max(1, steps // 10) if losses is None else losses, steps))
+        return interleaved(events, self.sampler, due=regularly(max(1, steps // 4) if samples is None else samples, steps))
+
+    def _validate(self, step: int) -> Validated:
+        with self.trainer.averaged():
+            indices = range(len(self.records))
+            loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
+        return Validated(step=step, loss=loss)
+
+    def _notes(self) -> Iterator[Event]:
+        for finding in self.findings:
+            yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
+        for reason in self.derived.reasons:
+            yield Noted(step=0, text=reason)
+        if self.config.precision == "auto" and self.runtime.device.type != "cuda":
+            speedup = bf16_speedup(self.runtime.device)
+            yield Noted(step=0, text=f"precision={str(self.precision).removeprefix('torch.')}: bf16 runs {speedup:.1f} times as fast as fp32 here")
+
+    def _write_config(self) -> None:
+        if self.runtime.is_main and not self.config.resume:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            settled = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
+            self.config.model_copy(update=settled).write(self.folder.config)
+
+    def _facts(self, end: Finished) -> dict[str, object]:
+        trained = sum(p.numel() for p in self.trainer.parameters.values())
+        return {"num_trainable": trained, "seconds": end.seconds, "steps": self.trainer.step, "precision": str(self.precision)}

@@ -1,0 +1,38 @@
+"""The loss on the same pictures at the same noise and the same times, so that two numbers can be compared."""
+
+from collections.abc import Sequence
+
+import torch
+
+from aquatint.core.family import Bundle, Conditioning, ModelFamily
+from aquatint.core.randomness import SampleRandom
+from aquatint.training.batch import Examples
+
+TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+MAX_PICTURES = 16
+
+
+def measure(bundle: Bundle, family: ModelFamily, *, examples: Examples, indices: Sequence[int], precision: torch.dtype) -> float:
+    """Mean loss over at most `MAX_PICTURES` pictures at each of `TIMES`; noise depends on the picture's place alone."""
+    device = next(bundle.denoiser.parameters()).device
+    total, count = 0.0, 0
+    was_training = bundle.denoiser.training
+    bundle.denoiser.eval()
+    try:
+        with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            for slot, index in enumerate(indices[:MAX_PICTURES]):
+                total += _losses(bundle, family, examples=examples, index=index, slot=slot, device=device)
+                count += 1
+    finally:
+        bundle.denoiser.train(was_training)
+    return total / count
+
+
+def _losses(bundle: Bundle, family: ModelFamily, *, examples: Examples, index: int, slot: int, device: torch.device) -> float:
+    x_0 = examples.views[index][0].mean_BCHW.to(device).float().repeat(len(TIMES), 1, 1, 1)
+    prompt = examples.prompts[index]
+    told = examples.conditionings.get(prompt) or family.encode_prompts(bundle, [prompt])
+    told = Conditioning({name: value.to(device).repeat_interleave(len(TIMES), 0) for name, value in told.items()})
+    eps = SampleRandom(0, 0, [slot] * len(TIMES)).normal("validation", x_0.shape[1:]).to(device)
+    t = torch.tensor(TIMES, device=device)
+    return float(bundle.objective.losses_at(family.network(bundle, told), x_0, eps=eps, t=t).mean())
