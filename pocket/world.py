@@ -166,10 +166,16 @@ _FORMS = {"{what} {place}": 0.6, "a photo of {what} {place}": 0.15, "{place}, {w
 def draw_picture(rng: Rng, *, thing: str, place: str, count: int | None = None) -> Picture:
     """One picture of `count` things (drawn from 1, 2, 3 when not given) in a place, with a caption."""
     count = count or rng.choices(list(_COUNTS), list(_COUNTS.values()))[0]
+    canvas = draw_canvas(rng, thing=thing, place=place, count=count)
+    return Picture(canvas.resize((SIDE_PX,) * 2, Image.Resampling.LANCZOS), thing, place, count, _caption(rng, thing, place, count))
+
+
+def draw_canvas(rng: Rng, *, thing: str, place: str, count: int) -> Canvas:
+    """The picture at twice its size."""
     canvas = PLACES[place](rng)
     for index in range(count):
         _paste(canvas, _varied(glyph(thing), rng), rng, index=index, count=count)
-    return Picture(canvas.resize((SIDE_PX,) * 2, Image.Resampling.LANCZOS), thing, place, count, _caption(rng, thing, place, count))
+    return canvas
 
 
 def draw_any(rng: Rng, things: Mapping[str, str] = TRAINED) -> Picture:

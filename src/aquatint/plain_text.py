@@ -121,7 +121,7 @@ def _settle_container(text: Plain, container: Any, kinds: tuple[Any, ...]) -> An
             content = _Loader(text).get_single_data()
         except yaml.YAMLError:
             return str(text)
-        if isinstance(content, (list, dict)):
+        if isinstance(content, list if sequence(container) else dict):
             return settle(content, container)
     if str in kinds:
         return str(text)

@@ -140,7 +140,7 @@ def sentence(event: Event) -> str:
         case Validated(step=step, loss=loss):
             return f"step {step}: validation loss {loss:.4f}"
         case Sampled(step=step, paths=paths):
-            return f"step {step}: drew {', '.join(map(str, paths))}"
+            return f"step {step}: drew {len(paths)} samples into {paths[0].parent}" if paths else f"step {step}: no samples"
         case Saved(step=step, path=path):
             return f"step {step}: saved {path}"
         case Stopped(step=step, path=path):

@@ -70,7 +70,8 @@ def test_versions_are_those_installed_and_asked_for(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aquatint\nVersion: 9\n" + "".join(f"Requires-Dist: {n}\n" for n in needs))
     monkeypatch.syspath_prepend(tmp_path)
     found = findings(check_packages)
-    assert {name: f.status for name, f in found.items()} == {"aquatint": "ok", "pydantic": "FAIL", "not-on-this-machine": "FAIL", "pillow": "ok"}
+    assert {name for name, f in found.items() if f.status == "FAIL"} == {"pydantic", "not-on-this-machine"}
+    assert {name for name, f in found.items() if f.status == "ok"} == {"aquatint", "pillow"}
     assert found["not-on-this-machine"].fix == "python -m pip install 'not-on-this-machine>1'"
 
 

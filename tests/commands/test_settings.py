@@ -78,7 +78,10 @@ def refusal(*arguments: str) -> SettingsError:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["method.rank=8"], ["--method.rank", "8"], ["--method.rank=8"], ["--rank", "8"], ["rank=8"], ["method={kind: lora, rank: 8}"], ["--method", "lora", "rank=8"]],
+    [
+        ["method.rank=8"], ["--method.rank", "8"], ["--method.rank=8"], ["--rank", "8"], ["rank=8"],
+        ["method={kind: lora, rank: 8}"], ["--method", "lora", "rank=8"],
+    ],
 )
 def test_all_spellings_are_equal(arguments):
     assert read(*arguments) == Run(data=Path("pics"), method=LoRA(rank=8))
@@ -90,20 +93,22 @@ def test_a_path_is_never_taken_for_yaml(spelling):
         assert Run.read([spelling, text]).data == Path(text)
 
 
-@pytest.mark.parametrize("text", ["a: b", "[x]", "#fff", "no", "on", "1e-4", "012", "{a}", "- x", "*", "&a", "!x", "", " x ", "it's", "a=b", "--", "3.0", "true"])
+PROMPTS = ["a: b", "[x]", "#fff", "no", "1e-4", "012", "{a}", "- x", "*", "&a", "!x", "", " x ", "it's", "a=b", "--", "true", "a\nb", "~"]
+
+
+@pytest.mark.parametrize("text", PROMPTS)
 def test_a_prompt_is_kept_to_the_letter(text, tmp_path):
-    config = read(f"trigger={text}", f"--prompts={text}", f"extra.note={text}x")
-    assert (config.trigger, config.prompts) == (text, () if text == "[x]x" else config.prompts)
-    assert config.prompts in ((text,), ("x",))  # "[x]" is a list where a list is asked for
-    assert config.extra == {"note": f"{text}x"}
+    config = read(f"trigger={text}", f"--base={text}", f"extra.note={text}x")
+    assert (config.trigger, config.base, config.extra) == (text, text, {"note": f"{text}x"})
+    assert read(f"--prompts={text}").prompts == (("x",) if text == "[x]" else (text,))  # a list where one is asked for
     config.write(tmp_path / "run.yaml")
     assert Run.read(file=tmp_path / "run.yaml") == config
 
 
 def test_numbers_switches_and_null():
-    config = read("lr=1e-4", "steps=1e3", "ema=null", "--images.sizes", "512", "768", "images.flip=yes", "trigger=null", "extra.eps=1e-8", "precision=no")
+    config = read("lr=1e-4", "steps=1e3", "ema=null", "--images.sizes", "512", "768", "images.flip=yes", "extra.eps=1e-8", "precision=no")
     assert (config.lr, config.steps, config.ema, config.images.sizes, config.images.flip) == (1e-4, 1000, None, (512, 768), True)
-    assert (config.trigger, config.extra, config.precision) == (None, {"eps": 1e-8}, "no")
+    assert (config.extra, config.precision, read("trigger=null").trigger) == ({"eps": 1e-8}, "no", None)
     assert read("images.sizes=512,768").images.sizes == read("images.sizes=[512, 768]").images.sizes == (512, 768)
     assert read("lr=auto").lr == "auto"
     assert read("extra.note='1e-4'").extra == {"note": "'1e-4'"}
@@ -135,7 +140,8 @@ def test_a_file_is_the_base_and_the_command_line_is_above_it(tmp_path):
 
 
 def test_every_problem_is_reported_at_once():
-    error = refusal("pics", "stesp=3", "method.rnak=3", "lr=fast", "images.flip=maybe", "--train_data_dri", "x", "method.rank=0", "-x", "ema=")
+    bad = ["--train_data_dri", "x", "method.rank=0", "-x", "ema=null"]
+    error = refusal("pics", "stesp=3", "method.rnak=3", "lr=fast", "images.flip=maybe", *bad)
     text = str(error)
     assert {p.path for p in error.problems} == {"stesp", "method.rnak", "lr", "images.flip", "train_data_dri", "method.rank", ""}
     assert text.startswith("7 problems in the settings")
@@ -191,7 +197,8 @@ def test_a_file_that_is_not_there():
 
 
 def test_written_settings_read_back_equal(tmp_path):
-    config = read("method=full", "method.text_encoder=true", "lr=3e-7", "trigger=1e-4", "extra.a=[1, x]", "extra.b=1e-4", "extra.c=yes", "ema=0.5")
+    config = read("method=full", "method.text_encoder=true", "lr=3e-7", "trigger=1e-4", "extra={a: [1, x], b: '1e-4', c: yes}")
+    assert config.extra == {"a": [1, "x"], "b": "1e-4", "c": "yes"}
     config.write(tmp_path / "run.yaml")
     assert Run.read([str(tmp_path / "run.yaml")]) == config
     assert yaml.safe_load((tmp_path / "run.yaml").read_text())["method"] == {"kind": "full", "text_encoder": True}

@@ -25,6 +25,8 @@ FORMATS = {
     "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf"),
 }
 """Formats that are opened, with the names they go by. No others: some of Pillow's decoders start programs (EPS)."""
+OPENERS = [name for name in FORMATS if name != "MPO"]
+"""MPO is a JPEG with more pictures behind; Pillow finds that out by itself."""
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 178_956_970
 """A header that announces more is never decoded (16 bytes a pixel in the worst mode: 2.7 GiB)."""
@@ -84,7 +86,7 @@ def _opened(path: Path, content: bytes) -> ImageFile.ImageFile:
     if not content:
         raise BadPicture(path, "is empty", "replace it with a whole copy")
     try:
-        image = Image.open(io.BytesIO(content), formats=list(FORMATS))
+        image = Image.open(io.BytesIO(content), formats=OPENERS)
     except Image.DecompressionBombError:
         raise BadPicture(path, f"has more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it") from None
     except UnidentifiedImageError:
@@ -112,7 +114,7 @@ def _identity(content: bytes) -> tuple[str, str]:
         return "is an SVG drawing", "export it as PNG"
     if head.startswith(b"<"):
         return "is a web page (HTML or XML), not a picture", "the download failed: fetch it again"
-    return "is not a picture in any format read here, or its header is damaged", f"known: {', '.join(FORMATS)}"
+    return "is not a picture in any format read here, or its header is damaged", f"known: {', '.join(OPENERS)}"
 
 
 def _remarks(image: ImageFile.ImageFile) -> list[str]:

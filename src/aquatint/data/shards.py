@@ -74,7 +74,7 @@ def checksum(entry: Entry) -> int:
     total = 0
     for name, tensor in sorted(entry.items()):
         described = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
-        total = zlib.crc32(memoryview(tensor.reshape(-1).view(uint8).numpy()), zlib.crc32(described, total))
+        total = zlib.crc32(tensor.reshape(-1).view(uint8).numpy().data, zlib.crc32(described, total))
     return total
 
 

@@ -16,8 +16,8 @@ from aquatint.data.pictures import SUFFIXES
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 """Left behind by systems, beside everything whose name begins with a dot."""
 UNREAD = frozenset((
-    ".heic", ".heif", ".svg", ".psd", ".pdf", ".tga", ".ico", ".eps", ".jxl", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
-    ".mp4", ".mov", ".zip",
+    ".heic", ".heif", ".svg", ".psd", ".pdf", ".tga", ".ico", ".eps", ".jxl", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef", ".arw",
+    ".raf", ".mp4", ".mov", ".zip",
 ))  # fmt: skip
 """Things that a user may take for pictures, and are not read."""
 

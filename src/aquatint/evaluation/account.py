@@ -14,10 +14,9 @@ from aquatint.evaluation.record import RunRecord
 def summary(record: RunRecord) -> str:
     """One sentence: what was trained on what."""
     base, pictures, trigger = record.fact("base") or record.setting("base"), record.number("num_pictures"), record.fact("trigger")
-    text = record.method or "training"
-    text = f"{text[:1].upper()}{text[1:]}"
-    text += f" of {base}" if base else ""
+    text = f"{base or 'A model'}, trained"
     text += f" on {quantities.count(pictures)} picture{'s' if pictures != 1 else ''}" if pictures is not None else ""
+    text += f" by {record.method}" if record.method else ""
     return text + (f"; the trigger is “{trigger}”." if trigger else ".")
 
 
@@ -55,7 +54,7 @@ def essentials(record: RunRecord) -> list[tuple[str, str, str]]:
         ("learning rate", max(rates) if rates else finite(record.setting("lr")), quantities.short, "at its peak" if rates else ""),
         ("time", record.seconds, quantities.duration, ""),
         ("time a step", times[len(times) // 2] if times else None, quantities.duration, "median"),
-        ("numbers trained", trained, quantities.count, ""),
+        ("parameters trained", trained, quantities.count, ""),
         ("file size", record.number("file_bytes"), quantities.num_bytes, ""),
         ("skipped steps", len({event.get("step") for event in record.of("Skipped")}) if record.events else None, quantities.count, ""),
         ("warnings", len(record.notes(is_warning=True)) if record.events else None, quantities.count, ""),
@@ -72,16 +71,20 @@ def proof_text(record: RunRecord) -> str:
         return "The written file was not compared with the trained model." if record.is_finished else ""
     held = f" with all of its {quantities.count(keys)} keys" if keys is not None else ""
     text = f"The file was loaded by stock diffusers{held}, and its output differs from the trained model’s by at most "
-    text += f"{quantities.figures(difference)}" + (f"; it changes the base’s by {quantities.figures(changed)}" if changed is not None else "")
+    text += quantities.figures(difference)
+    text += f"; it changes the base’s by {quantities.figures(changed)}" if changed is not None else ""
     return text + " (as shares of the output’s root mean square)."
 
 
 def validation_text(points: Sequence[tuple[int, float]]) -> str:
     if not points:
         return ""
-    best_step, best = min(points, key=lambda point: point[1])
-    first, last = quantities.figures(points[0][1]), quantities.figures(points[-1][1])
-    return f"Validation loss (same noise every time): {first} at first, {last} at last, lowest {quantities.figures(best)} at step {quantities.count(best_step)}."
+    if len(points) == 1:
+        return f"Validation loss: {quantities.figures(points[0][1])} at step {quantities.count(points[0][0])}."
+    best = min(points, key=lambda point: point[1])
+    first, last, lowest = quantities.aligned([points[0][1], points[-1][1], best[1]])
+    at = quantities.count(best[0])
+    return f"Validation loss (the same noise every time): {first} at first, {last} at last, lowest {lowest} at step {at}."
 
 
 def file_table(run_dir: Path) -> list[tuple[str, str]]:
@@ -98,6 +101,14 @@ def file_table(run_dir: Path) -> list[tuple[str, str]]:
         "checkpoints": "states to resume from; not needed to use the result",
     }
     return [(name, text) for name, text in known.items() if (run_dir / name).exists()]
+
+
+def interval_texts(interval: Sequence[float], other: Sequence[float]) -> tuple[str, str]:
+    """(mean, "low to high" or ""), with the decimals that suit both sides of a measure."""
+    if not interval:
+        return "–", ""
+    texts = quantities.aligned([*interval, *other])[: len(interval)]
+    return (texts[1], f"{texts[0]} to {texts[2]}") if len(interval) == 3 else (texts[0], "")
 
 
 def _interval(value: object) -> list[float]:

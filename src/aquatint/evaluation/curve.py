@@ -114,7 +114,7 @@ def round_ticks(low: float, high: float, *, num: int = 5) -> list[float]:
 
 
 def smoothed(points: Points) -> list[tuple[float, float]]:
-    """Means under a Gaussian window of `window` steps to each side; centred, so that it does not lag."""
+    """Means under a Gaussian window; centred, so that they do not lag."""
     if len(points) < 2:
         return []
     x, y = np.array(points, dtype=np.float64).T
@@ -125,7 +125,7 @@ def smoothed(points: Points) -> list[tuple[float, float]]:
 
 def window(points: Points) -> float:
     """Standard deviation of the smoothing window in steps."""
-    return max(1.0, round((points[-1][0] - points[0][0]) / 40)) if points else 1.0
+    return max(1.0, round((points[-1][0] - points[0][0]) / 30)) if points else 1.0
 
 
 def _thinned(points: Points) -> Points:

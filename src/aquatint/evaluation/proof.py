@@ -24,6 +24,12 @@ class Proof:
     changed_by: float
     """Between base and re-loaded file, likewise."""
 
+    def sentence(self) -> str:
+        return (
+            f"proven: the file, loaded again by stock diffusers, differs from the trained model by {self.largest_difference:.1e} "
+            f"and from the base by {self.changed_by:.1e} of the output's size"
+        )
+
 
 def outputs(bundle: Bundle, family: ModelFamily) -> Tensor:
     """The network's answer to one fixed question at three times, in float32 on the CPU."""

@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
 import math
+from collections.abc import Sequence
 
 
 def finite(value: object) -> float | None:
@@ -14,6 +15,15 @@ def figures(value: float, num: int = 3) -> str:
     """Significant figures, zeros kept: 0.5 is `0.500`."""
     text = f"{value:#.{num}g}".rstrip(".")
     return _short_exponent(text)
+
+
+def aligned(values: Sequence[float]) -> list[str]:
+    """With as many decimals as the largest needs for three significant figures, so that they can be compared by eye."""
+    largest = max((abs(value) for value in values), default=0.0)
+    decimals = 2 - math.floor(math.log10(largest)) if largest else 0
+    if decimals > 8:
+        return [figures(value) for value in values]
+    return [f"{value:,.{max(0, decimals)}f}" for value in values]
 
 
 def short(value: float) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from aquatint.evaluation import account, quantities, snippet
+from aquatint.evaluation import account, snippet
 from aquatint.evaluation.record import RunRecord, write_whole
 
 
@@ -39,7 +39,8 @@ def _essentials(record: RunRecord) -> str:
 
 
 def _measures(record: RunRecord) -> str:
-    rows = [(plain(name.replace("_", " ")), *map(_interval, sides)) for name, sides in account.measured(record).items() if any(sides)]
+    known = [(plain(name.replace("_", " ")), *sides) for name, sides in account.measured(record).items() if any(sides)]
+    rows = [(name, _side(before, after), _side(after, before)) for name, before, after in known]
     proof = account.proof_text(record)
     return "\n\n".join(filter(None, [_table(("measure", "before", "after"), rows), proof]))
 
@@ -64,11 +65,9 @@ def _licence(record: RunRecord) -> str:
     return f"## Licence\n\nThe base model’s licence is {plain(licence)}; its terms hold for this result too." if licence else ""
 
 
-def _interval(interval: Sequence[float]) -> str:
-    if not interval:
-        return "–"
-    ends = f" ({quantities.figures(interval[0])} to {quantities.figures(interval[2])})" if len(interval) == 3 else ""
-    return quantities.figures(interval[len(interval) // 2]) + ends
+def _side(interval: Sequence[float], other: Sequence[float]) -> str:
+    mean, ends = account.interval_texts(interval, other)
+    return f"{mean} ({ends})" if ends else mean
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

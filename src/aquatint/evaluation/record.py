@@ -95,12 +95,12 @@ class RunRecord:
 
     @cached_property
     def method(self) -> str:
-        """As a reader calls it: `LoRA, rank 16`."""
+        """As a reader calls it: `LoRA (rank 16)`."""
         kind = self.fact("method") or self.setting("method.kind", "method") or ""
         kind = kind.get("kind", "") if isinstance(kind, Mapping) else str(kind)
         name = {"lora": "LoRA", "full": "full fine-tuning"}.get(kind, kind.replace("_", " "))
         rank = self.setting("method.rank")
-        return f"{name}, rank {rank}" if name and rank else name
+        return f"{name} (rank {rank})" if name and rank else name
 
     @cached_property
     def sample_prompt(self) -> str | None:

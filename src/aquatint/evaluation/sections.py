@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from aquatint.evaluation import account, curve, quantities, snippet
@@ -50,11 +51,11 @@ def loss(record: RunRecord) -> Markup:
         curve.rate_chart(record.points("Stepped", "learning_rate"), num_steps=num_steps),
     )
     above = sum(y > curve.loss_ticks(losses, validations)[-1] for _, y in losses)
-    words = [f"The line is a mean over about {quantities.count(2 * curve.window(losses))} steps." if len(losses) > 1 else ""]
+    words = [f"The line is a mean over about {quantities.count(2 * math.sqrt(math.pi) * curve.window(losses))} steps." if len(losses) > 1 else ""]
     words += [f"{above} step{'s lie' if above > 1 else ' lies'} above the chart." if above else "", account.validation_text(validations)]
     key = _key(dot="one step", training="smoothed", **({"validation": "validation"} if validations else {}))
-    caption = element("figcaption", key, element("div", " ".join(filter(None, words))))
-    return element("section", element("h2", "Loss"), element("figure", charts, caption))
+    figure = element("figure", element("div", key, class_="keys"), charts, element("figcaption", " ".join(filter(None, words))))
+    return element("section", element("h2", "Loss"), figure)
 
 
 def samples(record: RunRecord) -> Markup:
@@ -64,7 +65,8 @@ def samples(record: RunRecord) -> Markup:
         return Markup()
     parts = []
     for row in rows:
-        label = joined(f"“{row.prompt}” " if row.prompt else "", element("span", f"seed {row.seed}" if row.seed else None, class_="soft"))
+        seed = element("span", f"seed {row.seed}", class_="soft seed") if row.seed else None
+        label = joined(f"“{row.prompt}” " if row.prompt else None, seed)
         cells = [_cell(row.by_step.get(step), step, row.prompt) for step in steps]
         parts.append(element("div", element("p", label), element("div", *cells, class_="strip"), class_="row"))
     return element("section", element("h2", "Samples over time"), *parts)
@@ -113,15 +115,14 @@ def _measure_row(name: str, sides: tuple[list[float], list[float]]) -> Markup:
     if not any(sides):
         return Markup()
     chart = curve.interval_chart(*sides) if all(sides) else None
-    cells = [*map(_measure_cell, sides), element("td", chart, class_="shape")]
+    before, after = sides
+    cells = [_measure_cell(before, after), _measure_cell(after, before), element("td", chart, class_="shape")]
     return element("tr", element("th", name.replace("_", " "), scope="row"), *cells)
 
 
-def _measure_cell(interval: Sequence[float]) -> Markup:
-    if not interval:
-        return element("td", "–")
-    ends = f"{quantities.figures(interval[0])} to {quantities.figures(interval[2])}" if len(interval) == 3 else None
-    return element("td", quantities.figures(interval[len(interval) // 2]), element("small", ends) if ends else None)
+def _measure_cell(interval: Sequence[float], other: Sequence[float]) -> Markup:
+    mean, ends = account.interval_texts(interval, other)
+    return element("td", mean, element("small", ends) if ends else None)
 
 
 def _key(**labels: str) -> Markup:

@@ -2,9 +2,9 @@
 
 CSS = """
 :root{color-scheme:light dark;--paper:#fbfaf7;--ink:#1f262b;--soft:#636c74;--rule:#e2ded4;
- --panel:#f3f0e9;--training:#2a6a8c;--validation:#b3541e}
+ --panel:#f3f0e9;--training:#2a6a8c;--validation:#b3541e;--faint:.28}
 @media (prefers-color-scheme:dark){:root{
- --paper:#15181b;--ink:#e3e0d9;--soft:#9aa2a9;--rule:#2e3338;--panel:#1d2125;--training:#76b7d9;--validation:#e59866}}
+ --paper:#15181b;--ink:#e3e0d9;--soft:#9aa2a9;--rule:#2e3338;--panel:#1d2125;--training:#76b7d9;--validation:#e59866;--faint:.42}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
  font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;
@@ -20,6 +20,8 @@ p code{font-size:.92em}
 .lead{font-size:1.15rem;margin-top:.7rem}
 .soft,figcaption,.step{color:var(--soft);font-size:.86rem}
 .warning{border-left:3px solid var(--validation);padding-left:.8rem}
+.seed{white-space:nowrap}
+.keys{font-size:.86rem;color:var(--soft);margin-bottom:.8rem}
 figure{margin:0}
 figcaption{margin-top:.5rem}
 img{display:block;max-width:100%;height:auto;border-radius:3px;background:var(--panel)}
@@ -30,7 +32,7 @@ img{display:block;max-width:100%;height:auto;border-radius:3px;background:var(--
 .chart .title{fill:var(--ink);font-size:13px}
 .grid{stroke:var(--rule);stroke-width:1}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
-.dots{fill:none;stroke-width:3;stroke-linecap:round;opacity:.28}
+.dots{fill:none;stroke-width:3;stroke-linecap:round;opacity:var(--faint)}
 path.training{stroke:var(--training)}
 path.validation{stroke:var(--validation)}
 circle.validation{fill:var(--validation)}

@@ -33,6 +33,8 @@ class Stepped(Event):
     """L2 norm before clipping."""
     seconds: float
     """Wall time of the step."""
+    num_images: int = 0
+    """Pictures seen in the step, by all processes together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,4 +35,4 @@ def warmup_linear(*, num_steps: int, warmup_steps: int = 0, final: float = 0.0) 
     return factor
 
 
-SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant, "linear": warmup_linear}
+SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant, "constant_with_warmup": warmup_constant, "linear": warmup_linear}

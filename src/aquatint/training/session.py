@@ -13,6 +13,7 @@ from aquatint.data.cache import TensorCache, default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.evaluation import proof
 from aquatint.registry import families
+from aquatint.sinks import log
 from aquatint.training import validation
 from aquatint.training.batch import BatchSource, Examples
 from aquatint.training.defaults import Derived, derive
@@ -50,11 +51,11 @@ class Session:
             trainer = self.trainer
             self._write_config()
             with stopping.deferred():
-                for event in self._observed(trainer):
+                for event in log(self._observed(trainer), self.folder.log):
                     if isinstance(event, Finished) and self.runtime.is_main:
                         with trainer.averaged():
                             proven = results.write(self.bundle, self.sampler, step=trainer.step, facts=self._facts(event))
-                        yield Noted(step=trainer.step, text=f"{proven}")
+                        yield Noted(step=trainer.step, text=proven.sentence())
                     yield event
         finally:
             self.runtime.close()

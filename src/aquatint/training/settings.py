@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from aquatint.config import Config
 from aquatint.data.settings import Images
@@ -15,8 +15,8 @@ class Optimizer(Config):
     """`adamw`, `sgd`, `adafactor`, or the dotted path of a class."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """How the learning rate falls after the warm-up. `constant_with_warmup` is another name for `constant`."""
     warmup_steps: int | None = Field(None, ge=0)
     """Steps over which the learning rate rises. Not given: a twentieth of the run."""
     max_norm: PositiveFloat = 1.0
@@ -87,7 +87,7 @@ class Train(Config):
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the trained weights, which is then what is sampled and saved."""
     resume: bool = False
-    """Go on from the newest checkpoint in `out`."""
+    """Go on from the newest whole checkpoint in `out`; `latest` means the same."""
     cpu: bool = False
     """Stay on the CPU even if there is a GPU."""
     images: Images = Images()
@@ -96,6 +96,11 @@ class Train(Config):
     samples: Samples = Samples()
     validation: Validation = Validation()
     checkpoints: Checkpoints = Checkpoints()
+
+    @field_validator("resume", mode="before")
+    @classmethod
+    def _latest(cls, value: object) -> object:
+        return True if value == "latest" else value
 
     main: ClassVar = (
         "data", "base", "method", "method.rank", "trigger", "out", "steps", "batch_size", "lr", "seed", "images.resolution", "samples.prompts",

@@ -135,7 +135,8 @@ class Trainer:
         factor = self.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
-        loss = self._accumulate(module, self.batches(self.step))
+        batches = self.batches(self.step)
+        loss = self._accumulate(module, batches)
         norm = clip_gradients(self.parameters.values(), self.max_norm)
         facts = torch.stack([loss, torch.tensor(float(self.should_stop()), device=loss.device)])
         loss_value, stops = self.runtime.total(facts).tolist()
@@ -149,7 +150,11 @@ class Trainer:
         if self.average:
             self.average.update(self.step)
         rate, seconds = self.optimizer.param_groups[0]["lr"], time.perf_counter() - begun
-        return Stepped(step=self.step, loss=loss_value, learning_rate=rate, gradient_norm=float(norm), seconds=seconds), stops > 0
+        num_images = sum(len(batch.slots) for batch in batches) * self.runtime.num_processes
+        event = Stepped(
+            step=self.step, loss=loss_value, learning_rate=rate, gradient_norm=float(norm), seconds=seconds, num_images=num_images
+        )  # fmt: skip
+        return event, stops > 0
 
     def _accumulate(self, module: nn.Module, batches: Sequence[MicroBatch]) -> Tensor:
         """Add up gradients; returns this process's share of the weighted mean loss."""

@@ -1,0 +1,335 @@
+"""Every pixel mode, orientation and profile against pixels computed by hand; every kind of bad file. R11, R12, R13, R14."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageFile
+
+from aquatint.data.pictures import BadPicture, open_picture, read_picture
+
+HEIGHT, WIDTH = 5, 7
+GREY = (np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) * 7 + 3).astype(np.uint8)
+RGB = np.stack([GREY, 255 - GREY, np.roll(GREY, 3)], -1)
+ALPHA = np.where(np.indices((HEIGHT, WIDTH)).sum(0) % 3 == 0, 0, np.where(GREY > 128, 255, 100)).astype(np.uint8)
+DEEP = (GREY.astype(np.uint16) * 256 + 17).astype(np.uint16)
+MATTE = np.array([200, 30, 60], np.float64)
+COLOUR = "#c81e3c"
+
+
+def grey_as_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, -1)
+
+
+def over_matte(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    share = alpha[..., None] / 255.0
+    return np.rint(rgb * share + MATTE * (1 - share))
+
+
+def palette_image() -> tuple[Image.Image, np.ndarray]:
+    image = Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH), "P")
+    image.putpalette(RGB.reshape(-1).tolist())
+    return image, RGB
+
+
+def naive_cmyk(cmyk: np.ndarray) -> np.ndarray:
+    ink = cmyk.astype(np.float64) / 255
+    return np.rint(255 * (1 - ink[..., :3]) * (1 - ink[..., 3:]))
+
+
+CMYK = np.concatenate([RGB, (GREY // 2)[..., None]], -1)
+BITS = (GREY > 100).astype(np.uint8) * 255
+
+CASES = {
+    "L": (Image.fromarray(GREY), "PNG", {}, grey_as_rgb(GREY)),
+    "RGB": (Image.fromarray(RGB), "PNG", {}, RGB),
+    "LA": (Image.fromarray(np.stack([GREY, ALPHA], -1), "LA"), "PNG", {}, over_matte(grey_as_rgb(GREY), ALPHA)),
+    "RGBA": (Image.fromarray(np.concatenate([RGB, ALPHA[..., None]], -1)), "PNG", {}, over_matte(RGB, ALPHA)),
+    "RGBA webp": (Image.fromarray(np.concatenate([RGB, ALPHA[..., None]], -1)), "WEBP", {"lossless": True, "exact": True}, over_matte(RGB, ALPHA)),
+    "P": (palette_image()[0], "PNG", {}, RGB),
+    "P one clear": (palette_image()[0], "PNG", {"transparency": 4}, over_matte(RGB, np.where(np.arange(35).reshape(5, 7) == 4, 0, 255))),
+    "P many clear": (palette_image()[0], "PNG", {"transparency": ALPHA.tobytes()}, over_matte(RGB, ALPHA)),
+    "L clear": (Image.fromarray(GREY), "PNG", {"transparency": int(GREY[1, 2])}, over_matte(grey_as_rgb(GREY), np.where(GREY[1, 2] == GREY, 0, 255))),
+    "RGB clear": (
+        Image.fromarray(RGB), "PNG", {"transparency": tuple(RGB[2, 3].tolist())}, over_matte(RGB, np.where((RGB[2, 3] == RGB).all(-1), 0, 255)),
+    ),
+    "1": (Image.fromarray(BITS).convert("1", dither=Image.Dither.NONE), "PNG", {}, grey_as_rgb(BITS)),
+    "I;16": (Image.fromarray(DEEP), "PNG", {}, grey_as_rgb(np.rint(DEEP / 257))),
+    "I;16 clear": (
+        Image.fromarray(DEEP), "PNG", {"transparency": int(DEEP[1, 2])}, over_matte(grey_as_rgb(np.rint(DEEP / 257)), np.where(DEEP[1, 2] == DEEP, 0, 255)),
+    ),
+    "I;16 tiff": (Image.fromarray(DEEP), "TIFF", {}, grey_as_rgb(np.rint(DEEP / 257))),
+    "I to 65535": (Image.fromarray(DEEP.astype(np.int32)), "TIFF", {}, grey_as_rgb(np.rint(DEEP / 257))),
+    "I to 255": (Image.fromarray(GREY.astype(np.int32)), "TIFF", {}, grey_as_rgb(GREY)),
+    "F to 1": (Image.fromarray((GREY / 255).astype(np.float32)), "TIFF", {}, grey_as_rgb(GREY)),
+    "F to 255": (Image.fromarray(GREY.astype(np.float32)), "TIFF", {}, grey_as_rgb(GREY)),
+    "F signed": (
+        Image.fromarray(GREY.astype(np.float32) - 90), "TIFF", {}, grey_as_rgb(np.rint((GREY.astype(float) - GREY.min()) * 255 / np.ptp(GREY))),
+    ),
+    "CMYK": (Image.fromarray(CMYK, "CMYK"), "TIFF", {}, naive_cmyk(CMYK)),
+    "GIF": (palette_image()[0], "GIF", {}, RGB),
+    "BMP": (Image.fromarray(RGB), "BMP", {}, RGB),
+    "PPM": (Image.fromarray(RGB), "PPM", {}, RGB),
+}  # fmt: skip
+
+ORIENTED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, 1),
+}
+"""EXIF orientation -> what a viewer shows of the stored array (TIFF 6.0, tag 274)."""
+
+
+def write(folder: Path, image: Image.Image, file_format: str, **options: object) -> Path:
+    path = folder / f"picture.{file_format.lower()}"
+    image.save(path, file_format, **options)
+    return path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mode(case: str, tmp_path: Path) -> None:
+    image, file_format, options, expected = CASES[case]
+    opened = open_picture(write(tmp_path, image, file_format, **options), matte=COLOUR)
+    assert opened.mode == "RGB"
+    np.testing.assert_allclose(np.asarray(opened, np.float64), expected, atol=1)
+    if "clear" not in case and "A" not in case and "CMYK" not in case:
+        np.testing.assert_array_equal(np.asarray(opened), expected)
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("case", ["L", "RGB", "RGBA", "RGBA webp", "LA", "P", "P many clear", "1", "I;16", "I;16 tiff", "CMYK", "F to 1"])
+def test_orientation_of_every_mode(case: str, orientation: int, tmp_path: Path) -> None:
+    image, file_format, options, expected = CASES[case]
+    exif = Image.Exif()
+    exif[274] = orientation
+    opened = open_picture(write(tmp_path, image, file_format, exif=exif, **options), matte=COLOUR)
+    np.testing.assert_allclose(np.asarray(opened, np.float64), ORIENTED[orientation](expected), atol=1)
+
+
+def test_jpeg_modes_and_orientation(tmp_path: Path) -> None:
+    halves = np.zeros((32, 48, 3), np.uint8)
+    halves[:, :24] = (220, 40, 40)
+    halves[:, 24:] = (40, 40, 220)
+    exif = Image.Exif()
+    exif[274] = 6
+    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(halves), "JPEG", exif=exif, quality=95)), int)
+    assert opened.shape == (48, 32, 3)
+    assert np.abs(opened[4, 16] - (220, 40, 40)).max() < 8  # turned clockwise: left becomes top
+    assert np.abs(opened[44, 16] - (40, 40, 220)).max() < 8
+
+
+def test_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
+    paper = Image.new("CMYK", (16, 16), (0, 0, 0, 0))
+    paper.paste((0, 255, 255, 0), (0, 0, 8, 16))
+    opened = np.asarray(open_picture(write(tmp_path, paper, "JPEG", quality=95)), int)
+    assert opened[8, 12].min() > 245
+    assert np.abs(opened[8, 3] - (255, 0, 0)).max() < 12
+
+
+def test_sixteen_bit_ramp_keeps_its_steps(tmp_path: Path) -> None:
+    """Pillow's own convert("RGB") turns 99.6 % of this white."""
+    ramp = np.tile(np.linspace(0, 65535, 256).round().astype(np.uint16), (4, 1))
+    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(ramp), "PNG")))
+    np.testing.assert_array_equal(opened[0, :, 0], np.arange(256))
+
+
+def test_twelve_bits_in_sixteen_are_remarked(tmp_path: Path) -> None:
+    path = write(tmp_path, Image.fromarray((DEEP // 16).astype(np.uint16)), "PNG")
+    assert "16 bits" in " ".join(read_picture(path).remarks)
+
+
+def test_ycbcr_tiff(tmp_path: Path) -> None:
+    opened = open_picture(write(tmp_path, Image.fromarray(RGB).convert("YCbCr"), "TIFF"))
+    np.testing.assert_allclose(np.asarray(opened, float), RGB, atol=3)
+
+
+def test_lab_tiff(tmp_path: Path) -> None:
+    lab = np.zeros((4, 4, 3), np.uint8)
+    lab[..., 0] = 255 * 53.24 / 100  # L*a*b* of pure sRGB red, D65 adapted to D50: (54.3, 80.8, 69.9)
+    lab[..., 1:] = (80, 67)
+    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(lab, "LAB"), "TIFF")), int)
+    assert opened[0, 0, 0] > 245
+    assert opened[0, 0, 1:].max() < 40
+
+
+def test_partial_transparency_of_invisible_colour(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert set(open_picture(write(tmp_path, image, "PNG")).get_flattened_data()) == {(255, 255, 255)}
+
+
+def xyz(*values: float) -> bytes:
+    """In s15Fixed16."""
+    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+
+def profile(device: bytes, space: bytes, connection: bytes, own_tags: dict[bytes, bytes]) -> bytes:
+    """Assembled by the ICC specification, version 2.4."""
+    described = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(79)
+    tags = {b"desc": described, b"cprt": b"text\0\0\0\0none\0", b"wtpt": b"XYZ \0\0\0\0" + xyz(0.9642, 1.0, 0.8249), **own_tags}
+    directory, body, offset = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for tag, data in tags.items():
+        data += bytes(-len(data) % 4)
+        directory += tag + struct.pack(">II", offset + len(body), len(data))
+        body += data
+    total = 128 + len(directory) + len(body)
+    header = struct.pack(">I4sI4s4s4s", total, b"lcms", 0x02400000, device, space, connection) + bytes(12) + b"acsp" + bytes(28)
+    return (header + xyz(0.9642, 1.0, 0.8249)).ljust(128, b"\0") + directory + body
+
+
+def linear_profile() -> bytes:
+    """sRGB's primaries with a linear curve."""
+    curve = b"curv\0\0\0\0" + struct.pack(">I", 0)
+    primaries = {b"rXYZ": (0.43607, 0.22249, 0.01392), b"gXYZ": (0.38515, 0.71687, 0.09708), b"bXYZ": (0.14307, 0.06061, 0.71410)}
+    tags = {tag: b"XYZ \0\0\0\0" + xyz(*values) for tag, values in primaries.items()}
+    return profile(b"mntr", b"RGB ", b"XYZ ", {**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
+
+
+def grey_ink_profile() -> bytes:
+    """A CMYK press whose cyan prints as mid grey (L* = 50) and all else as black."""
+    corners = {(0, 0, 0, 0): 255, (1, 0, 0, 0): 127.5}
+    ramp, identity = bytes(range(256)), xyz(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    table = b"".join(bytes([int(corners.get(ink, 0)), 128, 128]) for ink in np.ndindex(2, 2, 2, 2))
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + table + ramp * 3
+    return profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": lut, b"A2B1": lut})
+
+
+@pytest.mark.parametrize("file_format", ["TIFF", "JPEG"])
+def test_cmyk_with_a_profile(file_format: str, tmp_path: Path) -> None:
+    image = Image.new("CMYK", (32, 16), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 0), (16, 0, 32, 16))
+    opened = np.asarray(open_picture(write(tmp_path, image, file_format, icc_profile=grey_ink_profile())), int)
+    assert opened[8, 4].min() >= 253
+    assert np.abs(opened[8, 28] - 119).max() <= 3  # L* = 50 is 119 in sRGB; without the profile it were cyan, (0, 255, 255)
+
+
+def srgb_of_linear(value: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1."""
+    share = value / 255
+    return np.rint(255 * np.where(share <= 0.0031308, 12.92 * share, 1.055 * share ** (1 / 2.4) - 0.055))
+
+
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_another_profile_is_converted(with_alpha: bool, tmp_path: Path) -> None:
+    image = Image.fromarray(RGB)
+    if with_alpha:
+        image.putalpha(Image.fromarray(ALPHA))
+    opened = open_picture(write(tmp_path, image, "PNG", icc_profile=linear_profile()), matte=COLOUR)
+    expected = srgb_of_linear(RGB)
+    np.testing.assert_allclose(np.asarray(opened, float), over_matte(expected, ALPHA) if with_alpha else expected, atol=2)
+    assert np.abs(expected - RGB).max() > 40
+
+
+def test_srgb_profile_leaves_pixels_alone(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for image, expected in ((Image.fromarray(RGB), RGB), (palette_image()[0], RGB), (Image.fromarray(GREY), grey_as_rgb(GREY))):
+        opened = open_picture(write(tmp_path, image, "PNG", icc_profile=profile))
+        np.testing.assert_array_equal(np.asarray(opened), expected)
+
+
+def test_palette_and_grey_pictures_with_a_colour_profile(tmp_path: Path) -> None:
+    for image, expected in ((palette_image()[0], RGB), (Image.fromarray(GREY), grey_as_rgb(GREY))):
+        opened = open_picture(write(tmp_path, image, "PNG", icc_profile=linear_profile()))
+        np.testing.assert_allclose(np.asarray(opened, float), srgb_of_linear(expected), atol=2)
+
+
+def test_broken_and_foreign_profiles_are_remarked(tmp_path: Path) -> None:
+    path = write(tmp_path, Image.fromarray(RGB), "PNG", icc_profile=b"no profile at all")
+    picture = read_picture(path)
+    np.testing.assert_array_equal(np.asarray(picture.image), RGB)
+    assert "profile" in " ".join(picture.remarks)
+    path = write(tmp_path, Image.fromarray(CMYK, "CMYK"), "TIFF", icc_profile=linear_profile())
+    assert "another colour space" in " ".join(read_picture(path).remarks)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
+def test_animation_gives_its_first_frame_and_a_remark(file_format: str, tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    picture = read_picture(write(tmp_path, first, file_format, save_all=True, append_images=[second], **options))
+    assert picture.image.getpixel((4, 4)) == (255, 0, 0)
+    assert any("animated" in remark for remark in picture.remarks)
+
+
+def test_not_a_number_is_bad(tmp_path: Path) -> None:
+    values = GREY.astype(np.float32)
+    values[1, 1] = np.nan
+    with pytest.raises(BadPicture, match="not finite"):
+        open_picture(write(tmp_path, Image.fromarray(values), "TIFF"))
+
+
+def noise(file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("is_tolerated_elsewhere", [False, True])
+def test_cut_files_are_bad(file_format: str, share: float, is_tolerated_elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", is_tolerated_elsewhere)
+    content = noise(file_format)
+    path = tmp_path / f"cut.{file_format.lower()}"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(BadPicture):
+        open_picture(path)
+
+
+def test_pillows_verify_would_pass_the_cut_jpeg(tmp_path: Path) -> None:
+    content = noise("JPEG")
+    Image.open(io.BytesIO(content[: len(content) // 2])).verify()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.png", b"", "is empty"),
+        ("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
+        ("page.png", b"\xef\xbb\xbf\n <html>", "web page"),
+        ("drawing.png", b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        ("pointer.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), "HEIC"),
+        ("zeros.jpg", bytes(500), "not a picture"),
+        ("paper.png", b"%PDF-1.7\n", "PDF"),
+        ("script.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        ("really.png", noise("JPEG"), "is JPEG by content but .png by name"),
+        ("really.jpg", noise("PNG"), "is PNG by content but .jpg by name"),
+    ],
+)
+def test_what_is_no_picture_is_named(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(BadPicture, match=reason.replace(".", r"\.")) as caught:
+        open_picture(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [15_000, 60_000])
+def test_a_bomb_is_never_decoded(side: int, tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    with pytest.raises(BadPicture, match="pixels"):
+        open_picture(path)
+
+
+def test_suffix_case_and_long_foreign_names(tmp_path: Path) -> None:
+    for name in ("A.PNG", "été кошка 猫.png", "x" * 200 + ".Png"):
+        Image.fromarray(RGB).save(tmp_path / name, "PNG")
+        np.testing.assert_array_equal(np.asarray(open_picture(tmp_path / name)), RGB)
+
+
+def test_damaged_exif_is_remarked_or_harmless(tmp_path: Path) -> None:
+    path = write(tmp_path, Image.fromarray(RGB), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
+    np.testing.assert_array_equal(np.asarray(read_picture(path).image), RGB)
