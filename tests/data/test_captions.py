@@ -56,7 +56,10 @@ def test_western_bytes_are_read_and_reported_with_their_offset() -> None:
     assert "0x92 at offset 8" in findings[0].what
 
 
-@pytest.mark.parametrize(("content", "what"), [(b"caf\x81", "0x81 at offset 3"), (b"a\0b", "zero byte at offset 1"), (b"\xff\xfea\0b", "offset 2")])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"caf\x81", "0x81 at offset 3"), (b"a\0b", "zero byte at offset 1"), (b"\xff\xfea\0b", "UTF-16 at byte offset 4")],
+)
 def test_what_is_no_text_is_an_error(content: bytes, what: str) -> None:
     text, findings = decode(content, "a.txt")
     assert text is None
@@ -85,7 +88,14 @@ def test_caption_of(caption: str | None, trigger: str | None, template: str | No
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("x/a_red_cat (3).png", "a red cat"), ("cat-12.jpg", "cat"), ("0001.png", ""), ("room 101 door.png", "room 101 door"), ("a.b.png", "a.b"), ("mp3.png", "mp3")],
+    [
+        ("x/a_red_cat (3).png", "a red cat"),
+        ("cat-12.jpg", "cat"),
+        ("0001.png", ""),
+        ("room 101 door.png", "room 101 door"),
+        ("a.b.png", "a.b"),
+        ("mp3.png", "mp3"),
+    ],
 )
 def test_words_of_a_name(name: str, words: str) -> None:
     assert words_of(name) == words

@@ -59,11 +59,14 @@ class VariancePreserving:
         return (t * self.num_steps).round().long() - 1
 
     def alpha(self, t: Tensor) -> Tensor:
-        table = torch.cat([self.alphas_cumprod.new_ones(1), self.alphas_cumprod]).to(t.device)
-        return table[self.index(t) + 1].sqrt()
+        return self._alpha_squared(t).sqrt()
 
     def sigma(self, t: Tensor) -> Tensor:
-        return (1.0 - self.alpha(t) ** 2).sqrt()
+        return (1.0 - self._alpha_squared(t)).sqrt()  # not from alpha: squaring it again costs three digits near the data
+
+    def _alpha_squared(self, t: Tensor) -> Tensor:
+        table = torch.cat([self.alphas_cumprod.new_ones(1), self.alphas_cumprod]).to(t.device)
+        return table[self.index(t) + 1]
 
 
 def expand(per_sample_B: Tensor, like_BCHW: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from aquatint.errors import AquatintError
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
-MAX_ASPECT = 2.5
+MAX_ASPECT = 2.4
+"""Of width to height or height to width; longer pictures are cropped. 2.4 is the longest that SDXL was trained on."""
 STEPS_PER_SIDE = 16
 """Sides of buckets are this fraction of the resolution apart: finer ones crop less and leave more batches short."""
 

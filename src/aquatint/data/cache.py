@@ -15,6 +15,8 @@ from aquatint.data.shards import SUFFIX, Entry, keys_of, read_entries, write_sha
 from aquatint.errors import AquatintError
 
 FLUSH_BYTES = 64 * 2**20
+FLUSH_ENTRIES = 20_000
+"""Keeps a shard's header well under what safetensors reads."""
 FLUSH_SECONDS = 30.0
 """A killed run loses at most this much work."""
 STALE_SECONDS = 3600.0
@@ -134,7 +136,8 @@ class TensorCache:
         return entry
 
     def _flush_if_due(self) -> None:
-        if self._pending_bytes >= FLUSH_BYTES or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+        is_full = self._pending_bytes >= FLUSH_BYTES or len(self._pending) >= FLUSH_ENTRIES
+        if is_full or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
 
     def _flush(self) -> None:

@@ -13,8 +13,9 @@ from aquatint.evaluation.quantities import count, figures, short
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 800, 64, 12, 26, 40
-"""In units of the drawing; the page scales it. The margins leave room for the larger letters of a narrow screen."""
+WIDE, NARROW = 800, 400
+"""Widths of a drawing; both are about its width on the screen (a desk's, a hand's), so that letters keep their size."""
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 28, 28
 MAX_DOTS, NUM_SMOOTHED = 1500, 240
 SHOWN_SHARE = 0.98
 """Of the raw points; a few wild ones must not flatten the rest."""
@@ -26,10 +27,11 @@ class Frame:
 
     x_max: float
     ticks: Sequence[float]
+    width: int
     height: int
 
     def x(self, value: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * value / self.x_max, 1)
+        return round(LEFT + (self.width - LEFT - RIGHT) * value / self.x_max, 1)
 
     def y(self, value: float) -> float:
         low, high = self.ticks[0], self.ticks[-1]
@@ -48,29 +50,29 @@ class Frame:
         bottom = self.height - BOTTOM
         parts = [element("text", title, class_="title", x=0, y=13)]
         for tick in self.ticks:
-            parts.append(element("path", class_="grid", d=f"M{LEFT} {self.y(tick):g}H{WIDTH - RIGHT}"))
+            parts.append(element("path", class_="grid", d=f"M{LEFT} {self.y(tick):g}H{self.width - RIGHT}"))
             parts.append(element("text", _label(tick, self.ticks), class_="tick", x=LEFT - 8, y=self.y(tick) + 4, text_anchor="end"))
-        steps = [tick for tick in round_ticks(0, self.x_max, num=6) if tick <= self.x_max and tick == round(tick)]
+        steps = [tick for tick in round_ticks(0, self.x_max, num=max(4, self.width // 130)) if tick <= self.x_max and tick == round(tick)]
         for tick in steps:
-            anchor = "end" if self.x(tick) > WIDTH - 30 else "middle"
+            anchor = "end" if self.x(tick) > self.width - 30 else "middle"
             parts.append(element("text", count(tick), class_="tick", x=self.x(tick), y=bottom + 20, text_anchor=anchor))
         parts.append(element("text", "step", class_="tick", x=0, y=bottom + 20))
         return joined(*parts)
 
 
-def loss_chart(losses: Points, validations: Points = (), *, num_steps: float = 0) -> Markup:
+def loss_chart(losses: Points, validations: Points = (), *, num_steps: float = 0, width: int = WIDE) -> Markup:
     """Faint dots for the steps, a smoothed line through them, a second line for the validation loss. Empty without points."""
     if not losses and not validations:
         return Markup()
     ticks, line = loss_ticks(losses, validations), smoothed(losses)
-    frame = Frame(max([num_steps, 1, *(x for x, _ in [*losses, *validations])]), ticks, 320)
+    frame = Frame(max([num_steps, 1, *(x for x, _ in [*losses, *validations])]), ticks, width, 160 + width // 5)
     shown = [point for point in losses if point[1] <= ticks[-1]]
     marks = [
         element("circle", element("title", f"step {count(x)}: {figures(y)}"), class_="validation", cx=frame.x(x), cy=frame.y(y), r=3)
         for x, y in validations
     ]
     drawn = [frame.dots(_thinned(shown), "training"), frame.line(line, "training"), frame.line(validations, "validation"), *marks]
-    return _drawing(frame.axes("loss"), *drawn, height=320, label="Loss at each step")
+    return _drawing(frame, frame.axes("loss"), *drawn, label="Loss at each step")
 
 
 def loss_ticks(losses: Points, validations: Points = ()) -> list[float]:
@@ -80,12 +82,12 @@ def loss_ticks(losses: Points, validations: Points = ()) -> list[float]:
     return round_ticks(min([*raw[:1], *measured]), max([*cut, *measured, *(y for _, y in smoothed(losses))]))
 
 
-def rate_chart(rates: Points, *, num_steps: float = 0) -> Markup:
+def rate_chart(rates: Points, *, num_steps: float = 0, width: int = WIDE) -> Markup:
     """The learning rate over the steps. Empty without points."""
     if not rates:
         return Markup()
-    frame = Frame(max([num_steps, 1, *(x for x, _ in rates)]), round_ticks(0, max(y for _, y in rates), num=2), 130)
-    return _drawing(frame.axes("learning rate"), frame.line(_thinned(rates), "rate"), height=130, label="Learning rate at each step")
+    frame = Frame(max([num_steps, 1, *(x for x, _ in rates)]), round_ticks(0, max(y for _, y in rates), num=2), width, 130)
+    return _drawing(frame, frame.axes("learning rate"), frame.line(_thinned(rates), "rate"), label="Learning rate at each step")
 
 
 def interval_chart(before: Sequence[float], after: Sequence[float]) -> Markup:
@@ -117,9 +119,11 @@ def smoothed(points: Points) -> list[tuple[float, float]]:
     """Means under a Gaussian window; centred, so that they do not lag."""
     if len(points) < 2:
         return []
-    x, y = np.array(points, dtype=np.float64).T
+    starts = np.unique(np.linspace(0, len(points), min(MAX_DOTS, len(points)), endpoint=False).astype(int))
+    num = np.diff([*starts, len(points)])  # neighbours far inside one window count as one point
+    x, y = np.add.reduceat(np.array(points, dtype=np.float64), starts).T / num
     at = np.linspace(x[0], x[-1], min(NUM_SMOOTHED, len(points)))
-    weights = np.exp(-0.5 * ((at[:, None] - x[None, :]) / window(points)) ** 2)
+    weights = num * np.exp(-0.5 * ((at[:, None] - x[None, :]) / window(points)) ** 2)
     return list(zip(at.tolist(), (weights @ y / weights.sum(axis=1)).tolist(), strict=True))
 
 
@@ -141,5 +145,6 @@ def _label(tick: float, ticks: Sequence[float]) -> str:
     return f"{tick:.{max(0, -math.floor(math.log10(size) + 1e-9))}f}"
 
 
-def _drawing(*parts: Markup, height: int, label: str) -> Markup:
-    return element("svg", *parts, class_="chart", viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=label)
+def _drawing(frame: Frame, *parts: Markup, label: str) -> Markup:
+    class_ = "chart wide" if frame.width >= WIDE else "chart narrow"
+    return element("svg", *parts, class_=class_, viewBox=f"0 0 {frame.width} {frame.height}", role="img", aria_label=label)

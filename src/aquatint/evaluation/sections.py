@@ -27,7 +27,7 @@ def before_after(record: RunRecord) -> Markup:
     found = thumbnail(record.run_dir / "before_after.png", max_width_px=1800)
     if found is None:
         return Markup()
-    return element("section", element("h2", "Before and after"), element("figure", _image(found, "The same prompts before and after")))
+    return element("section", element("h2", "Before and after"), element("figure", _image(found, "Prompts before and after training")))
 
 
 def measures(record: RunRecord) -> Markup:
@@ -45,13 +45,14 @@ def loss(record: RunRecord) -> Markup:
     losses, validations = record.points("Stepped", "loss"), record.points("Validated", "loss")
     if not losses and not validations:
         return element("section", element("h2", "Loss"), element("p", "The log holds no step yet.", class_="soft"))
-    num_steps = record.num_steps or 0
-    charts = joined(
-        curve.loss_chart(losses, validations, num_steps=num_steps),
-        curve.rate_chart(record.points("Stepped", "learning_rate"), num_steps=num_steps),
-    )
-    above = sum(y > curve.loss_ticks(losses, validations)[-1] for _, y in losses)
-    words = [f"The line is a mean over about {quantities.count(2 * math.sqrt(math.pi) * curve.window(losses))} steps." if len(losses) > 1 else ""]
+    num_steps, rates, charts = record.num_steps or 0, record.points("Stepped", "learning_rate"), Markup()
+    for width in (curve.WIDE, curve.NARROW):  # the style shows the one that suits the screen
+        charts = joined(charts, curve.loss_chart(losses, validations, num_steps=num_steps, width=width))
+        charts = joined(charts, curve.rate_chart(rates, num_steps=num_steps, width=width))
+    top = curve.loss_ticks(losses, validations)[-1]
+    above = sum(y > top for _, y in losses)
+    effective = quantities.count(2 * math.sqrt(math.pi) * curve.window(losses))  # as many independent steps have the same variance
+    words = [f"The line is a mean over about {effective} steps." if len(losses) > 1 else ""]
     words += [f"{above} step{'s lie' if above > 1 else ' lies'} above the chart." if above else "", account.validation_text(validations)]
     key = _key(dot="one step", training="smoothed", **({"validation": "validation"} if validations else {}))
     figure = element("figure", element("div", key, class_="keys"), charts, element("figcaption", " ".join(filter(None, words))))

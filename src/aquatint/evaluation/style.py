@@ -27,7 +27,8 @@ figcaption{margin-top:.5rem}
 img{display:block;max-width:100%;height:auto;border-radius:3px;background:var(--panel)}
 .tiny{image-rendering:pixelated}
 .chart{display:block;width:100%;height:auto;overflow:visible}
-.chart+.chart{margin-top:1rem}
+.chart+.chart{margin-top:1.4rem}
+.narrow{display:none}
 .chart text{font-size:12px;fill:var(--soft)}
 .chart .title{fill:var(--ink);font-size:13px}
 .grid{stroke:var(--rule);stroke-width:1}
@@ -70,7 +71,7 @@ summary h2{display:inline;color:var(--ink)}
 footer{margin-top:3rem;color:var(--soft);font-size:.86rem}
 @media (max-width:640px){
  main{padding:2rem 1rem 3rem}h1{font-size:1.8rem}
- .chart text{font-size:21px}.chart .title{font-size:22px}.line{stroke-width:3.5}.dots{stroke-width:5}
+ .wide{display:none}.narrow{display:block}
  .shape{display:none}th,td{padding:.5rem .35rem}td:last-child{padding-right:0}
  dl{grid-template-columns:repeat(auto-fill,minmax(7.5rem,1fr))}
 }

@@ -20,8 +20,9 @@ def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[st
     for prefix, module in _adapted(bundle).items():
         from peft import get_peft_model_state_dict
 
+        inside = _left_out(module)
         for name, tensor in get_peft_model_state_dict(module, adapter_name="default").items():
-            tensors[f"{prefix}.{name}"] = tensor.float() * (scale if ".lora_B." in name else 1.0)
+            tensors[f"{prefix}.{inside}{name}"] = tensor.float() * (scale if ".lora_B." in name else 1.0)
         settings = {**module.peft_config["default"].to_dict(), "r": rank, "lora_alpha": rank}
         adapter_config |= {f"{prefix}.{name}": value for name, value in settings.items() if _is_plain(value)}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(adapter_config, sort_keys=True, default=sorted), "ss_network_dim": str(rank)}
@@ -34,6 +35,11 @@ def _adapted(bundle: Bundle) -> dict[str, nn.Module]:
     names = {id(part): name for name, part in bundle.pipeline.components.items() if isinstance(part, nn.Module)}
     parts = (bundle.denoiser, *bundle.text_encoders)
     return {names[id(part)]: part for part in parts if getattr(part, "peft_config", None)}
+
+
+def _left_out(module: nn.Module) -> str:
+    """CLIP's text model lost a level of its names in transformers 5.6; files keep it, and every reader knows it."""
+    return "text_model." if type(module).__name__ == "CLIPTextModel" and not hasattr(module, "text_model") else ""
 
 
 def _is_plain(value: object) -> bool:

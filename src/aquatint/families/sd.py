@@ -8,6 +8,7 @@ from aquatint.core.family import Bundle, Conditioning, Encoded
 from aquatint.core.objective import Objective, UniformSteps
 from aquatint.core.process import PREDICTIONS, VariancePreserving
 from aquatint.errors import BadBase
+from aquatint.families._attention import use_small_attention
 from aquatint.families._sources import load_pipeline
 
 PIPELINE = "StableDiffusionPipeline"
@@ -75,6 +76,7 @@ def _bundle(pipeline) -> Bundle:
     prediction = pipeline.scheduler.config.prediction_type
     if prediction not in PREDICTIONS:
         raise BadBase(f"the scheduler's prediction_type {prediction!r} is not one of {', '.join(PREDICTIONS)}")
+    use_small_attention(pipeline.unet)
     scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
     return Bundle(
         pipeline=pipeline, denoiser=pipeline.unet, objective=Objective(process, prediction, UniformSteps(process.num_steps)),

@@ -46,17 +46,37 @@ class LoRA(Method, kind="lora"):
         parts = [("denoiser", bundle.denoiser, targets)]
         if self.text_encoder:
             parts += [(f"text_encoder_{i}", m, list(family.text_targets)) for i, m in enumerate(bundle.text_encoders)]
+        problems = [problem for _, module, names in parts for problem in self._problems(module, names)]
+        if problems:
+            raise BadSetting("\n".join(problems))
         trained: dict[str, nn.Parameter] = {}
         for name, module, names in parts:
             trained |= {f"{name}.{n}": p for n, p in self._adapt(module, names).items()}
         return trained
 
+    def _problems(self, module: nn.Module, targets: list[str]) -> list[str]:
+        """Targets that are no layers, layers that no adapter fits, and layers too small for the rank."""
+        from torch import nn
+
+        problems, sizes = [], {}
+        for target in targets:
+            layers = {n: m for n, m in module.named_modules() if n == target or n.endswith("." + target)}
+            sizes |= {n: _full_rank(m) for n, m in layers.items() if isinstance(m, nn.Linear | nn.Conv2d)}
+            wrong = next((f"{n} is a {type(m).__name__}" for n, m in layers.items() if n not in sizes), "")
+            if wrong:
+                problems.append(f"method.targets: only linear layers and convolutions can be adapted, and {wrong}")
+            if target in self.targets and not layers:
+                problems.append(f"method.targets: no layer of {type(module).__name__} is named {target}")
+        smallest = min(sizes, key=lambda name: sizes[name], default=None)
+        if smallest and self.rank > sizes[smallest]:
+            large = sum(size < self.rank for size in sizes.values())
+            problems.append(f"method.rank={self.rank}: {large} layers of {type(module).__name__} are smaller, first {smallest}; "
+                            f"choose at most {sizes[smallest]}, at which its update is complete")  # fmt: skip
+        return problems
+
     def _adapt(self, module: nn.Module, targets: list[str]) -> dict[str, nn.Parameter]:
         from peft import LoraConfig, inject_adapter_in_model
 
-        missing = [t for t in targets if not any(n == t or n.endswith("." + t) for n, _ in module.named_modules())]
-        if self.targets and missing:
-            raise BadSetting(f"method.targets: no layer of {type(module).__name__} is named {', '.join(missing)}")
         inject_adapter_in_model(LoraConfig(r=self.rank, lora_alpha=self.alpha or self.rank, target_modules=targets), module)
         module.train()
         return {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -72,3 +92,8 @@ class LoRA(Method, kind="lora"):
 
     def loading_lines(self, base: str, saved: str) -> list[str]:
         return [f'pipe = StableDiffusionPipeline.from_pretrained("{base}")', f'pipe.load_lora_weights("{saved}")']
+
+
+def _full_rank(layer: nn.Linear | nn.Conv2d) -> int:
+    """The largest rank that an update of the layer can have."""
+    return min(layer.weight.shape[0], layer.weight[0].numel())

@@ -8,6 +8,7 @@ import torch
 from aquatint import stopping
 from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.objective import MinSNR, even
+from aquatint.core.randomness import key
 from aquatint.data.buckets import bucket_of
 from aquatint.data.cache import TensorCache, default_root
 from aquatint.data.plan import BatchPlan
@@ -107,6 +108,7 @@ class Session:
     @cached_property
     def trainer(self) -> Trainer:
         config, derived, examples = self.config, self.derived, self.examples
+        torch.manual_seed(key(config.seed, "initial weights"))
         parameters = config.method.attach(self.bundle, self.family)
         warmup = config.optimizer.warmup_steps
         every = config.checkpoints.every

@@ -1,0 +1,102 @@
+"""What `inspect` shows is what training gets, and its exit code says how clean the folder is. R8, R14, R17."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aquatint.commands.inspect import Inspect, Unclean, run
+from aquatint.data.contact import MARGIN_PX, contact_sheet
+from aquatint.data.records import BadData
+from aquatint.data.transforms import load_pixels
+from aquatint.errors import AquatintError
+from aquatint.sinks import console
+
+
+def put(root: Path, name: str, size: tuple[int, int], caption: str | None = "a thing") -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (size[1], size[0], 3), np.uint8)).save(path)
+    if caption is not None:
+        path.with_suffix(".txt").write_text(caption)
+    return path
+
+
+def output(config: Inspect, capsys: pytest.CaptureFixture[str]) -> str:
+    console(run(config))
+    return capsys.readouterr().out
+
+
+def collect(lines: Iterator[object], into: list[object]) -> None:
+    for line in lines:
+        into.append(line)
+
+
+def test_a_clean_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "a.png", (64, 64), "a [red] thing")
+    put(tmp_path, "b.png", (96, 64))
+    text = output(Inspect(data=tmp_path, resolution=64), capsys)
+    for part in ("a.png", "64 x 64", "a [red] thing", "b.png", "96 x 64", "bucket 64 x 64: 1", "bucket 80 x 48: 1"):
+        assert part in text
+    assert "warning" not in text
+
+
+def test_the_sheet_shows_the_very_tensors(tmp_path: Path) -> None:
+    paths = [put(tmp_path / "data", name, size) for name, size in (("a.png", (100, 70)), ("b.jpg", (40, 90)))]
+    sheet = tmp_path / "out" / "sheet.png"
+    list(run(Inspect(data=tmp_path / "data", resolution=64, out=sheet)))
+    drawn = np.asarray(Image.open(sheet))
+    for path, size, left in ((paths[0], (72, 56), MARGIN_PX), (paths[1], (40, 96), MARGIN_PX * 2 + 96)):
+        pixels, _ = load_pixels(path, size)
+        seen = drawn[MARGIN_PX : MARGIN_PX + size[1], left : left + size[0]].transpose(2, 0, 1) / 127.5 - 1.0
+        np.testing.assert_allclose(seen, pixels.numpy(), atol=1e-6)
+
+
+def test_large_pictures_are_shown_smaller_and_long_captions_cut() -> None:
+    import torch
+
+    sheet = contact_sheet([torch.zeros(3, 400, 800)] * 3, ["word " * 400, "", "x" * 900], cell_px=100, columns=2)
+    assert sheet.width == MARGIN_PX + 2 * (100 + MARGIN_PX)
+    assert sheet.height < 400
+    assert sheet.getpixel((MARGIN_PX + 5, MARGIN_PX + 5)) == (128, 128, 128)
+
+
+def test_enlarged_and_cropped_pictures_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "small.png", (20, 20))
+    put(tmp_path, "long.png", (400, 40))
+    text = output(Inspect(data=tmp_path, resolution=64), capsys)
+    assert "small.png: is enlarged 3.20 times" in text
+    assert "long.png: loses" in text
+    assert "can be trained on, but see the warnings" in text
+    with pytest.raises(Unclean) as caught:
+        list(run(Inspect(data=tmp_path, resolution=64, strict=True)))
+    assert caught.value.exit_code == 1
+
+
+def test_errors_come_after_everything_was_shown(tmp_path: Path) -> None:
+    put(tmp_path, "good.png", (64, 64))
+    (tmp_path / "bad.png").write_bytes(b"<html>")
+    shown: list[object] = []
+    with pytest.raises(Unclean, match="1 error") as caught:
+        collect(run(Inspect(data=tmp_path, resolution=64)), shown)
+    assert caught.value.exit_code == 2
+    assert any("bad.png: is a web page" in str(line) for line in shown)
+    assert any("bucket 64 x 64: 1" in str(line) for line in shown)
+
+
+def test_no_captions_is_a_warning_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "a.png", (64, 64), None)
+    assert "not one caption" in output(Inspect(data=tmp_path, resolution=64), capsys)
+    assert "a zwx" in output(Inspect(data=tmp_path, resolution=64, trigger="zwx"), capsys)
+
+
+def test_the_sheet_never_goes_into_the_data(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", (64, 64))
+    with pytest.raises(AquatintError, match="nothing is ever written"):
+        list(run(Inspect(data=tmp_path, out=tmp_path / "sheet.png")))
+    with pytest.raises(AquatintError, match="PNG"):
+        list(run(Inspect(data=tmp_path, out=tmp_path.parent / "sheets")))
+    with pytest.raises(BadData, match="no such folder"):
+        list(run(Inspect(data=tmp_path / "no")))
