@@ -32,7 +32,7 @@ class Assignment:
     """As the user wrote the name."""
 
 
-def read_tree(cls: type[Config], arguments: Sequence[str], files: Sequence[Path] = ()) -> Read:
+def read_tree(cls: type[Config], arguments: Sequence[str], *, files: Sequence[Path] = ()) -> Read:
     """The tree of settings (typed values), how each path was spelled, and what could not be understood."""
     tree: dict[str, Any] = {}
     spellings: dict[str, str] = {}
@@ -41,11 +41,11 @@ def read_tree(cls: type[Config], arguments: Sequence[str], files: Sequence[Path]
     for file in [*files, *more_files]:
         content, found = load_yaml(file)
         problems += found
-        sources.append([a for name, value in content.items() for a in assign(cls, name, value)])
+        sources.append([a for name, value in content.items() for a in assign(cls, name, value=value)])
     for source in [*sources, given]:
         problems += contradictions(source)
         for assignment in sorted(source, key=lambda a: (a.parts[-1] != "kind", len(a.parts))):
-            _put(cls, tree, assignment)
+            _put(cls, tree, assignment=assignment)
             spellings[".".join(assignment.parts)] = assignment.spelling
     return settle(tree, cls), spellings, problems
 
@@ -59,13 +59,13 @@ def read_arguments(cls: type[Config], arguments: Sequence[str]) -> tuple[list[As
     while rest:
         token = rest.pop(0)
         if match := OPTION.fullmatch(token):
-            value = match["value"] if match["value"] is not None else _take_value(cls, match["key"], rest)
+            value = match["value"] if match["value"] is not None else _take_value(cls, match["key"], rest=rest)
             if value is None:
                 problems.append(Problem(match["key"], f"--{match['key']} needs a value"))
             else:
-                given += assign(cls, match["key"], _plain(value), spelling=f"--{match['key']}")
+                given += assign(cls, match["key"], value=_plain(value), spelling=f"--{match['key']}")
         elif match := ASSIGNMENT.fullmatch(token):
-            given += assign(cls, match["key"], Plain(match["value"]))
+            given += assign(cls, match["key"], value=Plain(match["value"]))
         elif token.startswith("-"):
             problems.append(Problem("", f"{token!r} is not an option; settings are written name=value or --name value"))
         else:
@@ -75,15 +75,15 @@ def read_arguments(cls: type[Config], arguments: Sequence[str]) -> tuple[list[As
     return [*given, *positional], files, [*problems, *unplaced]
 
 
-def assign(cls: type[Config], name: str, value: Any, *, spelling: str = "") -> Iterator[Assignment]:
+def assign(cls: type[Config], name: str, *, value: Any, spelling: str = "") -> Iterator[Assignment]:
     """One setting, or a section of them, as assignments to single settings in our own names."""
     parts, annotation, fixed = locate(cls, tuple(name.split(".")))
     spelling = spelling or name
     if fixed is not None:
         if number_or_word(value) not in (False, 0, "no", "off"):
-            yield from _spread(cls, parts, Plain(fixed), annotation, spelling)
+            yield from _spread(cls, parts, value=Plain(fixed), annotation=annotation, spelling=spelling)
     else:
-        yield from _spread(cls, parts, value, annotation, spelling)
+        yield from _spread(cls, parts, value=value, annotation=annotation, spelling=spelling)
 
 
 def locate(cls: type[Config], parts: Parts) -> tuple[Parts, Any, str | None]:
@@ -137,21 +137,21 @@ def _descend(annotation: Any, rest: Parts) -> tuple[Parts, Any, str | None]:
     return rest, Any, None
 
 
-def _spread(cls: type[Config], parts: Parts, value: Any, annotation: Any, spelling: str) -> Iterator[Assignment]:
+def _spread(cls: type[Config], parts: Parts, *, value: Any, annotation: Any, spelling: str) -> Iterator[Assignment]:
     inner = section(annotation)
     if inner and isinstance(value, Plain) and value.startswith("{"):
         value = settle(value, dict[str, Any])
     if inner and isinstance(value, Mapping):
         for key, content in value.items():
             path, kind, fixed = locate(inner, tuple(str(key).split(".")))
-            yield from _spread(cls, (*parts, *path), Plain(fixed) if fixed else content, kind, f"{spelling}.{key}")
+            yield from _spread(cls, (*parts, *path), value=Plain(fixed) if fixed else content, annotation=kind, spelling=f"{spelling}.{key}")
     elif inner and issubclass(inner, Choice) and isinstance(value, str) and value not in ("null", ""):
         yield Assignment((*parts, "kind"), value, spelling)
     else:
         yield Assignment(parts, value, spelling)
 
 
-def _take_value(cls: type[Config], name: str, rest: list[str]) -> str | list[str] | None:
+def _take_value(cls: type[Config], name: str, *, rest: list[str]) -> str | list[str] | None:
     """The word or words after `--name`, taken off `rest`; None if there is none."""
     _, annotation, fixed = locate(cls, tuple(name.split(".")))
     if fixed is not None or (is_flag(annotation) and not (rest and rest[0] in literals(annotation))):
@@ -177,11 +177,11 @@ def _place(cls: type[Config], bare: Sequence[str]) -> tuple[list[Assignment], li
             takes_all = name == cls.positional[-1] and sequence(locate(cls, tuple(name.split(".")))[1]) is not None and len(words) > 1
             value = _plain(words if takes_all else words[0])
             words = [] if takes_all else words[1:]
-            given += assign(cls, name, value)
+            given += assign(cls, name, value=value)
     return given, [Problem("", f"{word!r} was not expected; settings are written name=value or --name value") for word in words]
 
 
-def _put(cls: type[Config], tree: dict[str, Any], assignment: Assignment) -> None:
+def _put(cls: type[Config], tree: dict[str, Any], *, assignment: Assignment) -> None:
     """Write one value; naming another kind than before drops the settings of the kind before."""
     node, annotation = tree, cls
     for part in assignment.parts[:-1]:

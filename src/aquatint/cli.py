@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from aquatint import __version__, stopping
+from aquatint import __version__, launching, stopping
 from aquatint.errors import AquatintError
 from aquatint.registry import commands
 
@@ -26,9 +26,13 @@ FLAGS = ("--help", "-h", "--help-all", "--show", "--strict")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    num_withheld = launching.processes_withheld()
+    if num_withheld > 1:
+        launching.relaunch(num_withheld, arguments)
     stopping.install_handlers()
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments)
+        code = run(arguments)
         sys.stdout.flush()
     except AquatintError as error:
         sys.stdout.flush()

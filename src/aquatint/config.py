@@ -6,11 +6,12 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
+from typing_extensions import Self
 
 from aquatint.errors import AquatintError
 from aquatint.names import nearest
@@ -37,7 +38,7 @@ class Config(BaseModel):
         """
         from aquatint.assignments import read_tree
 
-        tree, spellings, problems = read_tree(cls, arguments, [Path(file)] if file else [])
+        tree, spellings, problems = read_tree(cls, arguments, files=[Path(file)] if file else [])
         return cls.from_tree(tree, spellings=spellings, problems=problems)
 
     @classmethod
@@ -51,7 +52,7 @@ class Config(BaseModel):
         except ValidationError as error:
             from aquatint.explanation import problems_of
 
-            raise SettingsError([*problems, *problems_of(cls, error, tree, spellings or {})]) from None
+            raise SettingsError([*problems, *problems_of(cls, error, tree=tree, spellings=spellings or {})]) from None
         if problems:
             raise SettingsError(problems)
         return config

@@ -32,7 +32,7 @@ class Setting:
 def explain_fields(cls: type[Config]) -> list[Setting]:
     """Every setting of a class in order, those of all kinds of its open unions included."""
     rows: dict[tuple[str, str, str], Setting] = {}
-    for row in _rows(cls, "", ()):
+    for row in _rows(cls, "", kinds=()):
         key = (row.path, row.default, row.help)
         rows[key] = replace(rows[key], kinds=rows[key].kinds + row.kinds) if key in rows else row
     aliases: dict[str, list[str]] = {}
@@ -41,14 +41,14 @@ def explain_fields(cls: type[Config]) -> list[Setting]:
     return [replace(row, is_main=row.path in cls.main, aliases=tuple(aliases.get(row.path, ()))) for row in rows.values()]
 
 
-def problems_of(cls: type[Config], error: ValidationError, tree: Mapping[str, Any], spellings: Mapping[str, str]) -> list[Problem]:
+def problems_of(cls: type[Config], error: ValidationError, *, tree: Mapping[str, Any], spellings: Mapping[str, str]) -> list[Problem]:
     """What validation found, a line a setting: path, what is wrong, the value given, the nearest name."""
     found: dict[str, list[str]] = {}
     givens: dict[str, str] = {}
     for fault in error.errors(include_url=False, include_context=False):
-        path = ".".join(_trim(cls, fault["loc"], tree))
+        path = ".".join(_trim(cls, fault["loc"], tree=tree))
         if fault["type"] == "extra_forbidden":
-            text = f"unknown setting{_suggest(cls, path, tree)}"
+            text = f"unknown setting{_suggest(cls, path, tree=tree)}"
         elif fault["type"] == "missing":
             text = f"is required{_example(cls, path)}"
         else:
@@ -62,7 +62,7 @@ def problems_of(cls: type[Config], error: ValidationError, tree: Mapping[str, An
     return [Problem(path, f"{', or '.join(dict.fromkeys(texts))}{givens.get(path, '')}") for path, texts in found.items()]
 
 
-def _rows(cls: type[Config], prefix: str, kinds: tuple[str, ...]) -> Iterator[Setting]:
+def _rows(cls: type[Config], prefix: str, *, kinds: tuple[str, ...]) -> Iterator[Setting]:
     for name, field in cls.model_fields.items():
         if name == "kind" and issubclass(cls, Choice):
             continue
@@ -75,11 +75,11 @@ def _rows(cls: type[Config], prefix: str, kinds: tuple[str, ...]) -> Iterator[Se
             variants = inner.variants()
             yield Setting(path, _default(field), text, False, values=tuple(variants), kinds=kinds)
             for kind, variant in variants.items():
-                yield from _rows(variant, f"{path}.", (kind,))
+                yield from _rows(variant, f"{path}.", kinds=(kind,))
         else:
             if type(None) in members(field.annotation):
                 yield Setting(path, _default(field), text, False, kinds=kinds)
-            yield from _rows(inner, f"{path}.", kinds)
+            yield from _rows(inner, f"{path}.", kinds=kinds)
 
 
 def _default(field: Any) -> str:
@@ -95,7 +95,7 @@ def _default(field: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-def _trim(cls: type[Config], loc: tuple[int | str, ...], tree: Any) -> Iterator[str]:
+def _trim(cls: type[Config], loc: tuple[int | str, ...], *, tree: Any) -> Iterator[str]:
     """A location without the names that pydantic adds for the members of a union."""
     current: type[Config] | None = cls
     for part in loc:
@@ -113,14 +113,14 @@ def _trim(cls: type[Config], loc: tuple[int | str, ...], tree: Any) -> Iterator[
         tree = tree.get(part) if isinstance(tree, Mapping) else None
 
 
-def _suggest(cls: type[Config], path: str, tree: Mapping[str, Any]) -> str:
+def _suggest(cls: type[Config], path: str, *, tree: Mapping[str, Any]) -> str:
     """What an unknown name may have meant: a neighbour, a setting of another kind, the same word elsewhere."""
     parent, _, leaf = path.rpartition(".")
     rows = explain_fields(cls)
     prefix = f"{parent}." if parent else ""
     if others := [kind for row in rows if row.path == path for kind in row.kinds]:
         return f" of this kind of {parent}; it belongs to {parent}={' and '.join(others)}"
-    kind = _kind_at(cls, parent, tree)
+    kind = _kind_at(cls, parent, tree=tree)
     present = [row.path for row in rows if not row.kinds or kind in row.kinds]
     beside = {path.removeprefix(prefix): path for path in present if path.startswith(prefix)}
     elsewhere = {row.path.rpartition(".")[2]: row.path for row in rows}
@@ -131,7 +131,7 @@ def _suggest(cls: type[Config], path: str, tree: Mapping[str, Any]) -> str:
     return f"; {prefix or 'the settings '}has {', '.join(sorted(beside))}" if parent else "; --help-all lists the settings"
 
 
-def _kind_at(cls: type[Config], path: str, tree: Any) -> str:
+def _kind_at(cls: type[Config], path: str, *, tree: Any) -> str:
     current: type[Config] | None = cls
     for part in path.split(".") if path else ():
         tree = tree.get(part) if isinstance(tree, Mapping) else None

@@ -103,7 +103,7 @@ def _settle_text(text: Plain, annotation: Any) -> Any:
         return None
     container = (mapping(annotation) if text.startswith("{") else None) or sequence(annotation)
     if container is not None:
-        return _settle_container(text, container, kinds)
+        return _settle_container(text, container, kinds=kinds)
     value = number_or_word(text)
     if any(map(is_text, kinds)):
         if any(type(value) is k or (type(value) is int and k is float) for k in kinds if k is not str):
@@ -115,7 +115,7 @@ def _settle_text(text: Plain, annotation: Any) -> Any:
     return value
 
 
-def _settle_container(text: Plain, container: Any, kinds: tuple[Any, ...]) -> Any:
+def _settle_container(text: Plain, container: Any, *, kinds: tuple[Any, ...]) -> Any:
     if text.startswith(("[", "{")):
         try:
             content = _Loader(text).get_single_data()

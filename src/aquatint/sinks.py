@@ -109,8 +109,8 @@ class Pace:
         self._num_seen += 1
         share = max(0.05, 1 / self._num_seen)
         self.step, self.num_images = event.step, getattr(event, "num_images", 0)
-        self.loss = _blend(self.loss, event.loss, share)
-        self.seconds = _blend(self.seconds, event.seconds, share)
+        self.loss = _blend(self.loss, event.loss, share=share)
+        self.seconds = _blend(self.seconds, event.seconds, share=share)
 
     def describe(self) -> str:
         rate = f"{1 / self.seconds:.2f} steps/s" if self.seconds >= 0.01 else f"{1 / max(self.seconds, 1e-9):.0f} steps/s"
@@ -229,7 +229,7 @@ def _memory() -> str:
     return text
 
 
-def _blend(average: float, value: float, share: float) -> float:
+def _blend(average: float, value: float, *, share: float) -> float:
     return value if math.isnan(average) else average + share * (value - average)
 
 

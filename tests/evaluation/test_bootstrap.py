@@ -9,7 +9,7 @@ import pytest
 from aquatint.evaluation.statistics import bootstrap
 
 
-def binomial_quantile(num: int, share: float, level: float) -> int:
+def binomial_quantile(num: int, share: float, *, level: float) -> int:
     total = 0.0
     for successes in range(num + 1):
         total += math.comb(num, successes) * share**successes * (1 - share) ** (num - successes)
@@ -22,8 +22,8 @@ def test_ones_and_zeros_give_the_binomial_interval() -> None:
     """The resampled count of ones is binomial exactly."""
     low, mean, high = bootstrap([1.0] * 30 + [0.0] * 70, num_resamples=20_000)
     assert mean == pytest.approx(0.3)
-    assert abs(low * 100 - binomial_quantile(100, 0.3, 0.025)) <= 1
-    assert abs(high * 100 - binomial_quantile(100, 0.3, 0.975)) <= 1
+    assert abs(low * 100 - binomial_quantile(100, 0.3, level=0.025)) <= 1
+    assert abs(high * 100 - binomial_quantile(100, 0.3, level=0.975)) <= 1
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95])

@@ -117,6 +117,7 @@ def test_any_part_may_be_missing_or_broken(run_dir: Path, name: str) -> None:
 @pytest.mark.parametrize("value", [None, "odd", -1, [], {"odd": [1]}])
 def test_any_fact_may_be_missing_or_odd(written: Any, run_dir: Path, value: object) -> None:
     (run_dir / "before_after.png").unlink()
+    assert len(written.facts) == 15
     for key in written.facts:
         written.write_facts({key: value})
         assert "my cup" in page_of(run_dir).text

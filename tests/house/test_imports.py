@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "numpy", "PIL")
+HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "gradio", "numpy")
 LIGHT = """
 import sys
 from importlib import import_module

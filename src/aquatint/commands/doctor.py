@@ -133,7 +133,7 @@ def check_memory(config: Doctor) -> Iterator[Finding]:
 
     free = psutil.virtual_memory().available / 2**30
     text = f"{free:.1f} of {psutil.virtual_memory().total / 2**30:.1f} GiB free"
-    yield _enough("memory", text, free >= config.min_memory_gib, "close other programs, or take a machine with more memory")
+    yield _enough("memory", text, is_enough=free >= config.min_memory_gib, fix="close other programs, or take a machine with more memory")
 
 
 def check_disk(config: Doctor) -> Iterator[Finding]:
@@ -149,7 +149,7 @@ def check_disk(config: Doctor) -> Iterator[Finding]:
             continue
         free = shutil.disk_usage(_existing(folder)).free / 2**30
         text = f"{folder}, {free:.1f} GiB free"
-        yield _enough(item, text, free >= config.min_disk_gib, f"free some space, or name another disk with {setting}")
+        yield _enough(item, text, is_enough=free >= config.min_disk_gib, fix=f"free some space, or name another disk with {setting}")
 
 
 def check_network(config: Doctor) -> Iterator[Finding]:
@@ -206,7 +206,7 @@ def _gpu(device: torch.device) -> Finding:
     return Finding("ok", item, f"{name}, capability {capability[0]}.{capability[1]}, {free:.1f} of {total:.1f} GiB free")
 
 
-def _enough(item: str, text: str, is_enough: bool, fix: str) -> Finding:
+def _enough(item: str, text: str, *, is_enough: bool, fix: str) -> Finding:
     return Finding("ok", item, text) if is_enough else Finding("FAIL", item, text, fix)
 
 

@@ -73,8 +73,8 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False)
     sizes = assign(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
     geometries: list[Geometry] = []
-    yield from _look(config, found.records, sizes, geometries)
-    yield _table(found.records, sizes, geometries)
+    yield from _look(config, found.records, sizes=sizes, geometries=geometries)
+    yield _table(found.records, sizes, geometries=geometries)
     for size, count in sorted(Counter(sizes).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
     findings = [*found.findings, *_fitting(found.records, geometries)]
@@ -87,7 +87,7 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
         yield Noted(step=0, text=f"{config.data} can be trained on, but see the warnings above", is_warning=True)
 
 
-def _look(config: Inspect, records: Sequence[ImageRecord], sizes: Sequence[Size], geometries: list[Geometry]) -> Iterator[str]:
+def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Size], geometries: list[Geometry]) -> Iterator[str]:
     """Load each picture as training does, note its geometry, and draw it if a sheet is asked for."""
     from aquatint.data.contact import contact_sheet
     from aquatint.data.transforms import load_pixels
@@ -104,7 +104,7 @@ def _look(config: Inspect, records: Sequence[ImageRecord], sizes: Sequence[Size]
             for _ in pixels(start):
                 pass
             continue
-        captions = [record.caption or record.name for record in records[start : start + PICTURES_ON_A_SHEET]]
+        captions = [record.caption or "(no caption)" for record in records[start : start + PICTURES_ON_A_SHEET]]
         path = config.out if number == 1 else config.out.with_stem(f"{config.out.stem}_{number}")
         path.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(pixels(start), captions).save(path, format="PNG")
@@ -120,7 +120,7 @@ def _check_out(config: Inspect) -> None:
         raise AquatintError(f"out={config.out} lies inside {config.data}, where nothing is ever written: choose another place")
 
 
-def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], geometries: Sequence[Geometry]) -> Table:
+def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], *, geometries: Sequence[Geometry]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 

@@ -68,7 +68,7 @@ def samples(record: RunRecord) -> Markup:
     for row in rows:
         seed = element("span", f"seed {row.seed}", class_="soft seed") if row.seed else None
         label = joined(f"“{row.prompt}” " if row.prompt else None, seed)
-        cells = [_cell(row.by_step.get(step), step, row.prompt) for step in steps]
+        cells = [_cell(row.by_step.get(step), step=step, prompt=row.prompt) for step in steps]
         parts.append(element("div", element("p", label), element("div", *cells, class_="strip"), class_="row"))
     return element("section", element("h2", "Samples over time"), *parts)
 
@@ -131,7 +131,7 @@ def _key(**labels: str) -> Markup:
     return joined(*(joined(element("span", class_=f"key {style}"), element("span", label)) for style, label in labels.items()))
 
 
-def _cell(found: Thumbnail | None, step: int, prompt: str) -> Markup:
+def _cell(found: Thumbnail | None, *, step: int, prompt: str) -> Markup:
     picture = _image(found, f"{prompt or 'sample'} at step {step}") if found else element("div", class_="none")
     return element("figure", picture, element("div", f"step {quantities.count(step)}", class_="step"))
 

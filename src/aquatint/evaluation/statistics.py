@@ -22,12 +22,12 @@ def bootstrap(values: Sequence[float], *, num_resamples: int = 2000, level: floa
         raise ValueError(f"level={level}, num_resamples={num_resamples}; the level lies between 0 and 1, and one resample is the least")
     first = float(values[0])
     offsets = np.asarray(values, dtype=np.float64) - first  # equal values come back exactly
-    means = _resampled_means(offsets, num_resamples, np.random.default_rng(seed))
+    means = _resampled_means(offsets, num_resamples, random=np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return first + float(low), first + float(offsets.mean()), first + float(high)
 
 
-def _resampled_means(values: NDArray[np.float64], num_resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _resampled_means(values: NDArray[np.float64], num_resamples: int, *, random: np.random.Generator) -> NDArray[np.float64]:
     """(num_resamples,), drawn in parts to bound memory."""
     part = max(1, MAX_DRAWN_AT_ONCE // len(values))
     sizes = [min(part, num_resamples - start) for start in range(0, num_resamples, part)]

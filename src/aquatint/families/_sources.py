@@ -20,6 +20,12 @@ def resolve(source: str | Path) -> str:
     return str(Path(source).expanduser()) if str(source).startswith("~") else str(source)
 
 
+def lasting(source: str) -> str:
+    """The same source by a name that holds from any working directory."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if source not in BUILT_IN and path.exists() else source
+
+
 def check(source: str, class_name: str) -> None:
     """Raises `BadBase` for what can be seen without loading: nothing there, no model, a model of another class."""
     path = Path(source)
@@ -48,8 +54,12 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
             return pipeline_class.from_single_file(path, **options)
         if "requires_safety_checker" in options:
             options["safety_checker"] = None
+        if not path.is_dir():
+            _check_class(source, pipeline_class.load_config(source).get("_class_name", ""), class_name)
         return pipeline_class.from_pretrained(path if path.is_dir() else source, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except BadBase:
+        raise
+    except Exception as error:  # safetensors, diffusers and the Hub each have error classes of their own
         raise BadBase(f"base={source}: {_why(error)}") from error
 
 
@@ -57,9 +67,16 @@ def _check_folder(path: Path, class_name: str) -> None:
     index = path / "model_index.json"
     if not index.is_file():
         raise BadBase(f"base={path}: this folder is no diffusers model (it has no model_index.json)")
-    found = json.loads(index.read_text()).get("_class_name", "")
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadBase(f"base={path}: its model_index.json cannot be read ({_why(error)})") from error
+    _check_class(str(path), found, class_name)
+
+
+def _check_class(source: str, found: str, class_name: str) -> None:
     if found != class_name:
-        raise BadBase(f"base={path}: this is a {found}, and a {class_name} was asked for; choose the family that loads it")
+        raise BadBase(f"base={source}: this is a {found}, and a {class_name} was asked for; choose the family that loads it")
 
 
 def _why(error: Exception) -> str:

@@ -11,7 +11,7 @@ def sheet(rows: Sequence[Sequence[Image.Image]], *, row_titles: Sequence[str], c
     """White page; cells are squares of `cell_px`; short rows leave their end empty."""
     font = ImageFont.load_default(TEXT_PX)
     left = max((round(font.getlength(t)) for t in row_titles), default=0) + 2 * MARGIN_PX
-    titles = [_wrapped(title, cell_px - 4, font) for title in column_titles]
+    titles = [_wrapped(title, cell_px - 4, font=font) for title in column_titles]
     top = MARGIN_PX + (TEXT_PX + 3) * max((len(lines) for lines in titles), default=0)
     num_columns = max((len(row) for row in rows), default=0)
     page = Image.new("RGB", (left + num_columns * (cell_px + 4) + MARGIN_PX, top + len(rows) * (cell_px + 4) + MARGIN_PX), "white")
@@ -35,7 +35,7 @@ def _fitted(picture: Image.Image, cell_px: int) -> Image.Image:
     return cell
 
 
-def _wrapped(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+def _wrapped(text: str, width_px: int, *, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -58,7 +58,8 @@ class LoRA(Method, kind="lora"):
         """Targets that are no layers, layers that no adapter fits, and layers too small for the rank."""
         from torch import nn
 
-        problems, sizes = [], {}
+        problems: list[str] = []
+        sizes: dict[str, int] = {}
         for target in targets:
             layers = {n: m for n, m in module.named_modules() if n == target or n.endswith("." + target)}
             sizes |= {n: _full_rank(m) for n, m in layers.items() if isinstance(m, nn.Linear | nn.Conv2d)}

@@ -13,7 +13,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-MANIFEST = "manifest.json"
+from aquatint.errors import AquatintError
+
+MANIFEST, FACTS = "manifest.json", "facts.json"
+PARTS = ("trained", "optimizer", "average")
+
+
+class NotFinite(AquatintError):
+    """The trained tensors overflowed: a state that must not be kept."""
+
+    exit_code = 3
+
+    def __init__(self, state: "State", names: list[str]):
+        super().__init__(
+            f"after step {state.step} {len(names)} trained tensors are not finite, first {names[0]}. Nothing was written and the last good "
+            "checkpoint is kept. Most often the learning rate is too high: try a third of it."
+        )
 
 
 @dataclass(frozen=True)
@@ -35,18 +50,25 @@ def directory(checkpoints_dir: Path, step: int) -> Path:
 
 
 def save(state: State, checkpoints_dir: Path) -> Path:
-    """Write one checkpoint; at every instant the folder holds only whole checkpoints and `.writing` leftovers."""
+    """Write one checkpoint; at every instant the folder holds only whole checkpoints and `.writing` leftovers.
+
+    Raises `NotFinite` before anything is written.
+    """
+    bad = [name for part in (state.trained, state.average) for name, tensor in part.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise NotFinite(state, bad)
     target = directory(checkpoints_dir, state.step)
-    aside = target.with_name(target.name + f".{os.getpid()}.writing")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside, replaced = (target.with_name(f"{target.name}.{suffix}.writing") for suffix in (os.getpid(), "replaced"))
+    for leftover in (aside, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
     aside.mkdir(parents=True)
-    for name in ("trained", "optimizer", "average"):
+    for name in PARTS:
         tensors = {k: v.detach().cpu().contiguous() for k, v in getattr(state, name).items()}
         save_file(tensors, aside / f"{name}.safetensors")
-    (aside / "facts.json").write_text(json.dumps({"step": state.step, **state.facts}, indent=1))
+    (aside / FACTS).write_text(json.dumps({"step": state.step, **state.facts}, indent=1))
     _seal(aside)
-    if target.exists():
-        shutil.rmtree(target)
+    if target.exists():  # a folder cannot be replaced in one step; this one is damaged, or equal to what comes
+        os.replace(target, replaced)
     os.replace(aside, target)
     _flush(checkpoints_dir)
     return target
@@ -57,8 +79,8 @@ def load(path: Path) -> State:
     problem = damage(path)
     if problem:
         raise ValueError(f"{path} is not a whole checkpoint: {problem}")
-    facts = json.loads((path / "facts.json").read_text())
-    parts = {name: load_file(path / f"{name}.safetensors") for name in ("trained", "optimizer", "average")}
+    facts = json.loads((path / FACTS).read_text())
+    parts = {name: load_file(path / f"{name}.safetensors") for name in PARTS}
     return State(step=facts.pop("step"), facts=facts, **parts)
 
 
@@ -76,6 +98,9 @@ def damage(path: Path) -> str | None:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         return f"its manifest cannot be read ({error})"
+    missing = {FACTS, *(f"{name}.safetensors" for name in PARTS)} - set(manifest)
+    if missing:
+        return f"its manifest lacks {', '.join(sorted(missing))}"
     for name, entry in manifest.items():
         file = path / name
         if not file.is_file() or file.stat().st_size != entry["bytes"]:
@@ -126,7 +151,10 @@ def _seal(folder: Path) -> None:
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -9,9 +9,8 @@ from torch import Tensor
 from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
 from aquatint.core.fingerprint import fingerprint
 from aquatint.data.cache import TensorCache, entry_key
-from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
-from aquatint.data.transforms import fit, to_tensor
+from aquatint.data.transforms import identity, load_pixels
 from aquatint.training.batch import Examples
 
 PICTURES_AT_ONCE, PROMPTS_AT_ONCE = 16, 64
@@ -41,35 +40,37 @@ class Encoding:
 
     def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
         """Each prompt's encoding, a batch of one."""
-        identity = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
-        keys = [entry_key("prompt", identity, prompt) for prompt in prompts]
+        encoders = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
+        keys = [entry_key("prompt", encoders, str(torch.float32), prompt) for prompt in prompts]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
             with torch.no_grad():
                 together = self.family.encode_prompts(self.bundle, [prompts[i] for i in indices])
             return [{name: value[row : row + 1].cpu() for name, value in together.items()} for row in range(len(indices))]
 
-        found = self.cache.get_many(keys, compute, chunk=PROMPTS_AT_ONCE)
+        found = self.cache.get_many(keys, compute, chunk=PROMPTS_AT_ONCE, name_of=lambda i: f"the prompt {prompts[i]!r}")
         return {prompt: Conditioning(entry) for prompt, entry in zip(prompts, found, strict=True)}
 
     def _views(self, records: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[list[Encoded]]:
         autoencoder = self.bundle.autoencoder
-        identity = fingerprint(autoencoder) if autoencoder else "pixels"
+        encoder = fingerprint(autoencoder) if autoencoder else "pixels"
+        device = next(self.bundle.denoiser.parameters()).device
         turns = (False, True) if self.flip else (False,)
         wanted = [(record, size, turn) for record, size in zip(records, sizes, strict=True) for turn in turns]
-        keys = [entry_key("picture", identity, record.content_hash, self.matte, f"{w}x{h}", str(turn)) for record, (w, h), turn in wanted]
+        keys = [
+            entry_key("picture", encoder, str(torch.float32), record.content_hash, identity(size, matte=self.matte, is_flipped=turn))
+            for record, size, turn in wanted
+        ]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
-            pixels = torch.stack([self._pixels(*wanted[i]) for i in indices]).to(self.bundle.denoiser.device)
+            pixels = torch.stack([self._pixels(*wanted[i]) for i in indices]).to(device)
             with torch.no_grad():
                 encoded = self.family.encode_images(self.bundle, pixels)
             return [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
 
-        found = self.cache.get_many(keys, compute, group_of=lambda i: wanted[i][1], chunk=PICTURES_AT_ONCE, progress=self.progress)
+        found = self.cache.get_many(keys, compute, chunk=PICTURES_AT_ONCE, group_of=lambda i: wanted[i][1], name_of=lambda i: wanted[i][0].name, progress=self.progress)
         views = [Encoded(entry["mean"], entry["std"]) for entry in found]
         return [views[i : i + len(turns)] for i in range(0, len(views), len(turns))]
 
-    def _pixels(self, record: ImageRecord, size: Size, is_mirrored: bool) -> Tensor:
-        picture, _ = fit(open_picture(record.path, matte=self.matte), size)
-        tensor = to_tensor(picture)
-        return tensor.flip(-1) if is_mirrored else tensor
+    def _pixels(self, record: ImageRecord, size: Size, is_flipped: bool) -> Tensor:
+        return load_pixels(record.path, size, matte=self.matte, is_flipped=is_flipped)[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aquatint.errors import BadRun
+from aquatint.export.atomic import replacing
 from aquatint.training import checkpoint
 
 
@@ -46,7 +47,8 @@ class RunFolder:
         return facts
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
-        self.facts.write_text(json.dumps(facts, indent=1, default=str))
+        with replacing(self.facts) as aside:  # its being there says that the run has finished
+            aside.write_text(json.dumps(facts, indent=1, default=str))
 
 
 def free_name(wanted: Path) -> Path:

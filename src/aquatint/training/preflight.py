@@ -13,9 +13,6 @@ from aquatint.registry import families
 from aquatint.training.folder import RunFolder, free_name
 from aquatint.training.settings import Train
 
-SPARE_BYTES = 200 * 2**20
-"""Room a run wants at least: checkpoints, samples, the file itself."""
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -32,7 +29,7 @@ def check(config: Train) -> Checked:
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
     scanned = _scan(config, problems)
-    for found in (_base_problem(config), _resolution_problem(config), _disk_problem(folder.path)):
+    for found in (_base_problem(config), _resolution_problem(config), _disk_problem(folder.path, config.min_free_gib)):
         if found:
             problems.append(found)
     if problems or scanned is None:
@@ -82,9 +79,9 @@ def _resolution_problem(config: Train) -> Problem | None:
     return Problem("images.resolution", f"{resolution} is not a multiple of {multiple}, as this family's networks need; try {max(multiple, near)}")
 
 
-def _disk_problem(out: Path) -> Problem | None:
+def _disk_problem(out: Path, min_free_gib: float) -> Problem | None:
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    if free >= SPARE_BYTES:
+    free_gib = shutil.disk_usage(there).free / 2**30
+    if free_gib >= min_free_gib:
         return None
-    return Problem("out", f"{free / 2**20:.0f} MiB are free at {there}, and a run wants at least {SPARE_BYTES // 2**20} MiB; free some, or choose another out=")
+    return Problem("out", f"{free_gib:.1f} GiB are free at {there}, and min_free_gib={min_free_gib:g}; free some, or choose another out=")

@@ -12,10 +12,13 @@ from aquatint.core.randomness import key
 from aquatint.data.buckets import bucket_of
 from aquatint.data.cache import TensorCache, default_root
 from aquatint.data.plan import BatchPlan
+from aquatint.errors import BadRun
 from aquatint.evaluation import proof
+from aquatint.export.atomic import replacing
+from aquatint.families._sources import lasting
 from aquatint.registry import families
 from aquatint.sinks import log
-from aquatint.training import validation
+from aquatint.training import provenance, validation
 from aquatint.training.batch import BatchSource, Examples
 from aquatint.training.defaults import Derived, derive
 from aquatint.training.ema import MovingAverage
@@ -50,6 +53,7 @@ class Session:
             base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
             results = Results(self.config, self.folder, self.family, self.records, base_answer)
             trainer = self.trainer
+            yield from self._resume(trainer)
             self._write_config()
             with stopping.deferred():
                 for event in log(self._observed(trainer), self.folder.log):
@@ -106,13 +110,22 @@ class Session:
         return examples
 
     @cached_property
+    def settled(self) -> Train:
+        """The settings with what was derived or measured written out, and places that hold from any working directory."""
+        derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
+        precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
+        places = {"data": self.config.data.absolute(), "base": lasting(self.config.base)}
+        return self.config.model_copy(update={**derived, **places, "precision": precision})
+
+    @cached_property
     def trainer(self) -> Trainer:
         config, derived, examples = self.config, self.derived, self.examples
+        facts = provenance.provenance(self.settled, self.records, bundle=self.bundle)  # of the weights before any are added
         torch.manual_seed(key(config.seed, "initial weights"))
         parameters = config.method.attach(self.bundle, self.family)
         warmup = config.optimizer.warmup_steps
         every = config.checkpoints.every
-        trainer = Trainer(
+        return Trainer(
             LossModule(self.family, self.bundle, trained=parameters), parameters,
             build(config.optimizer.name, parameters.values(), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
             SCHEDULES[config.optimizer.schedule](num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
@@ -120,10 +133,8 @@ class Session:
             num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,
             save_every=min(500, max(1, derived.steps // 4)) if every is None else every, keep_checkpoints=config.checkpoints.keep,
             precision=self.precision, average=MovingAverage(parameters, config.ema) if config.ema else None, should_stop=stopping.is_stop_requested,
+            facts=facts,
         )  # fmt: skip
-        if config.resume:
-            trainer.restore(newest_checkpoint(self.folder))
-        return trainer
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -164,11 +175,26 @@ class Session:
             speedup = bf16_speedup(self.runtime.device)
             yield Noted(step=0, text=f"precision={str(self.precision).removeprefix('torch.')}: bf16 runs {speedup:.1f} times as fast as fp32 here")
 
+    def _resume(self, trainer: Trainer) -> Iterator[Event]:
+        """Raises `BadRun` when the run is not the one that the checkpoint is of, or no checkpoint is whole."""
+        if not self.config.resume:
+            return
+        if not any(self.folder.checkpoints.glob("step_*")):
+            yield Noted(step=0, text="the run ended before its first checkpoint, so it begins again", is_warning=True)
+            return
+        state = newest_checkpoint(self.folder)
+        broken = provenance.breaks(state.facts, trainer.facts)
+        if broken:
+            reasons = "".join(f"\n  {reason}" for reason in broken)
+            raise BadRun(f"{self.folder.path}: this would not be the same run:{reasons}\nput that back, or start a new run with another out=")
+        for change in provenance.changes(state.facts, trainer.facts):
+            yield Noted(step=state.step, text=f"resumed with other settings: {change}", is_warning=True)
+        trainer.restore(state)
+
     def _write_config(self) -> None:
         if self.runtime.is_main and not self.config.resume:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-            settled = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
-            self.config.model_copy(update=settled).write(self.folder.config)
+            with replacing(self.folder.config) as aside:
+                self.settled.write(aside)
 
     def _facts(self, end: Finished) -> dict[str, object]:
         trained = sum(p.numel() for p in self.trainer.parameters.values())

@@ -90,6 +90,8 @@ class Train(Config):
     """Go on from the newest whole checkpoint in `out`; `latest` means the same."""
     cpu: bool = False
     """Stay on the CPU even if there is a GPU."""
+    min_free_gib: float = Field(0.2, ge=0)
+    """Room on the disk of `out` without which no run is begun."""
     images: Images = Images()
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from aquatint.training.events import Event, Finished, Saved, Skipped, Started, S
 from aquatint.training.runtime import Runtime, clip_gradients
 from aquatint.training.schedules import Schedule
 
-MAX_SKIPPED_IN_A_ROW = 3
+MAX_SKIPPED, AMONG = 2, 200
+"""A run that skips more of its latest steps than this has diverged."""
 
 
 class MicroBatch(Protocol):
@@ -80,24 +82,26 @@ class Trainer:
         """
         module, begun, saved_at = self.runtime.distribute(self.loss_module), time.perf_counter(), self.step
         yield Started(step=self.step, num_steps=self.num_steps, num_trainable=sum(p.numel() for p in self.parameters.values()))
-        skipped = 0
+        latest: deque[bool] = deque([False], maxlen=AMONG)
         try:
             while self.step < self.num_steps:
                 event, asked_to_stop = self._step(module)
-                skipped = skipped + 1 if isinstance(event, Skipped) else 0
-                if skipped >= MAX_SKIPPED_IN_A_ROW:
+                latest.append(isinstance(event, Skipped))
+                if sum(latest) > MAX_SKIPPED:
                     raise Diverged(self.step, [name for batch in self.batches(self.step - 1) for name in batch.names], self.precision)
-                yield event
-                if asked_to_stop and self.step < self.num_steps:
-                    yield Stopped(step=self.step, path=self.save())
-                    saved_at = self.step
+                stops_here = asked_to_stop and self.step < self.num_steps
+                path = None
+                if stops_here or (self._is_due() and not latest[-1]):
+                    saved_at = self.step  # also if it cannot be: then not again on the way out
+                    path = self.save()
+                yield event  # after the save: what others do with the event, such as drawing, may fail
+                if path:
+                    yield Stopped(step=self.step, path=path) if stops_here else Saved(step=self.step, path=path)
+                if stops_here:
                     return
-                if self._is_due() and not skipped:
-                    yield Saved(step=self.step, path=self.save())
-                    saved_at = self.step
             yield Finished(step=self.step, seconds=time.perf_counter() - begun)
         finally:
-            if saved_at != self.step and not skipped:
+            if saved_at != self.step and not latest[-1]:
                 self.save()
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -1,0 +1,98 @@
+"""Ten mistakes that newcomers make: each is answered before a model is loaded, by what, where, and what to do."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aquatint.cli import run
+from aquatint.errors import AquatintError
+
+Arguments = list[str]
+
+
+def said(arguments: Arguments) -> str:
+    with pytest.raises(AquatintError) as caught:
+        run(["train", *arguments])
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def no_such_folder(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={tmp_path / 'fotos'}", f"base={base}"], ["fotos"]
+
+
+def empty_folder(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    (tmp_path / "empty").mkdir()
+    return [f"data={tmp_path / 'empty'}", f"base={base}"], ["empty", ".png"]
+
+
+def no_captions(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for path in photos.iterdir():
+        if path.suffix in (".png", ".jpg"):
+            shutil.copy(path, bare)
+    return [f"data={bare}", f"base={base}"], ["caption", "trigger", "caption_from_name"]
+
+
+def misspelt_setting(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={photos}", f"base={base}", "batchsize=4"], ["batchsize", "did you mean 'batch_size'"]
+
+
+def rank_zero(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={photos}", f"base={base}", "method.rank=0"], ["method.rank", "1", "0"]
+
+
+def text_named_jpg(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(photos, mixed)
+    (mixed / "notes.jpg").write_text("milk, bread, butter")
+    (mixed / "notes.txt").write_text("a list")
+    return [f"data={mixed}", f"base={base}"], ["notes.jpg", "skip_bad"]
+
+
+def base_is_no_model(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={photos}", f"base={photos}"], [str(photos), "model_index.json"]
+
+
+def out_of_another_run(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "config.yaml").write_text("data: elsewhere\n")
+    return [f"data={photos}", f"base={base}", f"out={taken}"], [str(taken), "aquatint resume", "another folder"]
+
+
+def resolution_not_a_multiple(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={photos}", f"base={base}", "resolution=61"], ["images.resolution", "61", "multiple of 8", "64"]
+
+
+def no_disk_space(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={photos}", f"base={base}", "min_free_gib=1000000"], ["GiB", "free", "out="]
+
+
+MISTAKES = [
+    no_such_folder, empty_folder, no_captions, misspelt_setting, rank_zero, text_named_jpg, base_is_no_model, out_of_another_run,
+    resolution_not_a_multiple, no_disk_space,
+]  # fmt: skip
+
+
+def test_there_are_ten() -> None:
+    assert len(MISTAKES) == 10
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_is_answered(mistake: Callable[..., tuple[Arguments, list[str]]], photos: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    arguments, expected = mistake(photos, tiny_sd, tmp_path)
+    out = [] if any(argument.startswith("out=") for argument in arguments) else [f"out={tmp_path / 'run'}"]
+    answer = said([*arguments, *out])
+    for part in expected:
+        assert part in answer
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_problems_are_told_at_once(photos: Path, tmp_path: Path) -> None:
+    answer = said([f"data={tmp_path / 'fotos'}", f"base={photos}", "resolution=61", f"out={tmp_path / 'run'}"])
+    for part in ("fotos", "model_index.json", "images.resolution"):
+        assert part in answer
