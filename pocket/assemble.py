@@ -21,7 +21,7 @@ LIMIT_BYTES = 45 * 10**6
 
 def write_pocket(parts_dir: Path, run_dir: Path, out_dir: Path) -> None:
     """The run's model with the newest autoencoder (its decoder may have been trained on)."""
-    pipeline = StableDiffusionPipeline.from_pretrained(run_dir / "model", torch_dtype=torch.float32, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(run_dir / "model", dtype=torch.float32, safety_checker=None)
     pipeline.register_modules(vae=AutoencoderKL.from_pretrained(parts_dir / "vae"))
     pipeline.to(dtype=torch.float16).save_pretrained(out_dir)
 
@@ -29,7 +29,7 @@ def write_pocket(parts_dir: Path, run_dir: Path, out_dir: Path) -> None:
 def write_world(parts_dir: Path, out_dir: Path) -> None:
     shutil.copytree(parts_dir / "judge", out_dir / "judge", dirs_exist_ok=True)
     shutil.copytree(parts_dir / "clip", out_dir / "clip", dirs_exist_ok=True)
-    CLIPModel.from_pretrained(parts_dir / "clip", torch_dtype=torch.float32).to(torch.float16).save_pretrained(out_dir / "clip")
+    CLIPModel.from_pretrained(parts_dir / "clip", dtype=torch.float32).to(torch.float16).save_pretrained(out_dir / "clip")
     some_place = next(iter(PLACES))
     phrases = [plain_caption(thing, some_place).removesuffix(f" {some_place}") for thing in TRAINED]
     facts = {"trained": list(TRAINED), "trained_phrases": phrases, "held_out": list(HELD_OUT), "places": list(PLACES)}

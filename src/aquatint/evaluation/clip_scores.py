@@ -17,7 +17,7 @@ class ClipScores:
     def __init__(self, folder: Path):
         from transformers import CLIPModel, CLIPTokenizer
 
-        self._model: Any = CLIPModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        self._model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
         self._words: Any = CLIPTokenizer.from_pretrained(folder)
         self._side_px: int = self._model.config.vision_config.image_size
         self._mean, self._std = _normalization(folder)

@@ -35,7 +35,7 @@ class Judge(nn.Module):
     def classify(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` for any number of pictures of any size, without gradients, in float32."""
         device = self.thing_head.weight.device
-        parts = [self(_resized(part.to(device, torch.float32))) for part in pixels_BCHW.split(256)]
+        parts = [self(_resized(part.to(device, torch.float32))) for part in torch.split(pixels_BCHW, 256)]
         return torch.cat([thing for thing, _ in parts]), torch.cat([place for _, place in parts])
 
     def save(self, folder: Path) -> None:

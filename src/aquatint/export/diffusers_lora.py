@@ -6,6 +6,7 @@ right too; the alpha of training stays in the metadata as `ss_network_alpha`.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[st
         inside = _left_out(module)
         for name, tensor in get_peft_model_state_dict(module, adapter_name="default").items():
             tensors[f"{prefix}.{inside}{name}"] = tensor.float() * (scale if ".lora_B." in name else 1.0)
-        settings = {**module.peft_config["default"].to_dict(), "r": rank, "lora_alpha": rank}
+        configs: Any = module.peft_config
+        settings = {**configs["default"].to_dict(), "r": rank, "lora_alpha": rank}
         adapter_config |= {f"{prefix}.{name}": value for name, value in settings.items() if _is_plain(value)}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(adapter_config, sort_keys=True, default=sorted), "ss_network_dim": str(rank)}
     write_tensors(tensors, path, metadata={**metadata, **facts})

@@ -8,7 +8,6 @@ from typing import Any
 from aquatint.errors import BadBase
 from aquatint.names import nearest
 
-
 BUILT_IN = ("pocket",)
 """Models that ship inside the package."""
 
@@ -44,10 +43,11 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
     import diffusers
     import torch
 
+    _quieten()
     source = resolve(source)
     check(source, class_name)
     pipeline_class, path = getattr(diffusers, class_name), Path(source)
-    options["torch_dtype"] = torch.float32
+    options["dtype"] = torch.float32
     try:
         if path.is_file():
             options.pop("requires_safety_checker", None)
@@ -81,3 +81,13 @@ def _check_class(source: str, found: str, class_name: str) -> None:
 
 def _why(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _quieten() -> None:
+    """Progress bars over a handful of files, and notices meant for the libraries' own callers, would bury our lines."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()

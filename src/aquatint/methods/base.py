@@ -41,5 +41,11 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """Put what `save` wrote onto a fresh bundle, by the stock pipeline's own loader."""
 
     @abstractmethod
-    def loading_lines(self, base: str, saved: str) -> list[str]:
-        """Python that loads the result with diffusers alone; leaves it in `pipe`."""
+    def loading_lines(self, pipeline: str, base: str, saved: str) -> list[str]:
+        """Python that loads the result with diffusers alone; leaves it in `pipe`. `pipeline` is the class's name."""
+
+
+def pipeline_lines(pipeline: str, source: str) -> list[str]:
+    """Python that loads a model in float32, as `aquatint generate` does."""
+    loader = "from_single_file" if source.endswith(".safetensors") else "from_pretrained"
+    return [f"pipe = {pipeline}.{loader}({source!r}, dtype=torch.float32)"]

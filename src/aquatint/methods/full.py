@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aquatint.methods.base import Method
+from aquatint.methods.base import Method, pipeline_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,5 +49,5 @@ class Full(Method, kind="full"):
         for ours, theirs in zip(bundle.text_encoders, [fresh.text_encoder], strict=True):
             ours.load_state_dict(theirs.state_dict())
 
-    def loading_lines(self, base: str, saved: str) -> list[str]:
-        return [f'pipe = StableDiffusionPipeline.from_pretrained("{saved}")']
+    def loading_lines(self, pipeline: str, base: str, saved: str) -> list[str]:
+        return pipeline_lines(pipeline, saved)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat
 
 from aquatint.errors import BadSetting
-from aquatint.methods.base import Method
+from aquatint.methods.base import Method, pipeline_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,8 +91,8 @@ class LoRA(Method, kind="lora"):
     def load(self, bundle: Bundle, saved: Path) -> None:
         bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)
 
-    def loading_lines(self, base: str, saved: str) -> list[str]:
-        return [f'pipe = StableDiffusionPipeline.from_pretrained("{base}")', f'pipe.load_lora_weights("{saved}")']
+    def loading_lines(self, pipeline: str, base: str, saved: str) -> list[str]:
+        return [*pipeline_lines(pipeline, base), f"pipe.load_lora_weights({saved!r})"]
 
 
 def _full_rank(layer: nn.Linear | nn.Conv2d) -> int:

@@ -6,6 +6,8 @@ from aquatint.data.plan import derived_repeats
 
 STANDARD_WIDTH = 1280
 """Widest layer of Stable Diffusion's U-Net, for which the methods state their learning rates."""
+LARGEST_LR = 5e-3
+"""No method is stable beyond, however narrow the model."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def derive(
     steps = given_steps or max(100, round(shown / global_batch, -1))
     if given_steps is None:
         reasons.append(f"steps={int(steps)}: {num_pictures} pictures, seen {steps * global_batch / num_pictures:.0f} times each")
-    lr = given_lr or float(f"{standard_lr * max(1.0, STANDARD_WIDTH / width):.1e}")
+    lr = given_lr or min(LARGEST_LR, float(f"{standard_lr * max(1.0, STANDARD_WIDTH / width):.1e}"))
     if given_lr is None:
         reasons.append(f"lr={lr:g}: {standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)")
     repeats = derived_repeats(num_pictures, global_batch)

@@ -15,6 +15,7 @@ from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
 from aquatint.evaluation import proof
 from aquatint.evaluation.report import write_readme, write_report
+from aquatint.families._sources import resolve
 from aquatint.generation.drawing import draw
 from aquatint.generation.sheet import sheet
 from aquatint.training.folder import RunFolder
@@ -39,12 +40,14 @@ class Results:
         trained = proof.outputs(bundle, self.family)
         saved = self.config.method.save(bundle, self.folder.path, facts=self._metadata(step))
         fresh = self.family.load(self.config.base).freeze()
-        fresh.denoiser.to(next(bundle.denoiser.parameters()).device)
+        for module in fresh.modules:
+            module.to(next(bundle.denoiser.parameters()).device)
         proven = proof.prove(saved, fresh=fresh, family=self.family, method=self.config.method, base=self.base_answer, trained=trained)
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests)))
         sampler.keep(step, after)
         self._before_after(sampler, after)
-        self.folder.write_facts(self._facts(saved, proven, {**facts, "sample_prompt": sampler.requests[0].prompt}))
+        more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}
+        self.folder.write_facts(self._facts(saved, proven, {**facts, **more}))
         self.pages()
         return proven
 
@@ -78,11 +81,6 @@ class Results:
         return {
             "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
             "trigger": config.trigger, "file": saved.name, "file_bytes": sum(p.stat().st_size for p in parts), "proof": asdict(proven),
-            "loading_lines": config.method.loading_lines(str(self._base_source()), str(saved)), "versions": {p: version(p) for p in PACKAGES},
+            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), str(saved.resolve())), "versions": {p: version(p) for p in PACKAGES},
             **more,
         }  # fmt: skip
-
-    def _base_source(self) -> Path | str:
-        from aquatint.families._sources import resolve
-
-        return resolve(self.config.base)

@@ -132,8 +132,8 @@ class Session:
             BatchSource(examples, self._plan(), config.seed, config.loss.caption_dropout), self.runtime, self.folder.checkpoints,
             num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,
             save_every=min(500, max(1, derived.steps // 4)) if every is None else every, keep_checkpoints=config.checkpoints.keep,
-            precision=self.precision, average=MovingAverage(parameters, config.ema) if config.ema else None, should_stop=stopping.is_stop_requested,
-            facts=facts,
+            precision=self.precision, average=MovingAverage(parameters, config.ema) if config.ema else None,
+            should_stop=stopping.is_stop_requested, facts=facts,
         )  # fmt: skip
 
     @cached_property
@@ -157,8 +157,8 @@ class Session:
         if not self.runtime.is_main:
             return events
         samples, losses = self.config.samples.every, self.config.validation.every
-        events = interleaved(events, self._validate, due=regularly(max(1, steps // 10) if losses is None else losses, steps))
-        return interleaved(events, self.sampler, due=regularly(max(1, steps // 4) if samples is None else samples, steps))
+        events = interleaved(events, self._validate, due=regularly(max(5, steps // 10) if losses is None else losses, steps))
+        return interleaved(events, self.sampler, due=regularly(max(10, steps // 4) if samples is None else samples, steps))
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():
@@ -169,6 +169,7 @@ class Session:
     def _notes(self) -> Iterator[Event]:
         for finding in self.findings:
             yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
+        yield from self._cut_captions()
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)
         if self.config.precision == "auto" and self.runtime.device.type != "cuda":
@@ -186,10 +187,19 @@ class Session:
         broken = provenance.breaks(state.facts, trainer.facts)
         if broken:
             reasons = "".join(f"\n  {reason}" for reason in broken)
-            raise BadRun(f"{self.folder.path}: this would not be the same run:{reasons}\nput that back, or start a new run with another out=")
+            advice = "put that back, or start a new run with another out="
+            raise BadRun(f"{self.folder.path}: this would not be the same run:{reasons}\n{advice}")
         for change in provenance.changes(state.facts, trainer.facts):
             yield Noted(step=state.step, text=f"resumed with other settings: {change}", is_warning=True)
         trainer.restore(state)
+
+    def _cut_captions(self) -> Iterator[Event]:
+        """Words that the text encoder will never see."""
+        lost = {record.name: end for record in self.records if (end := self.family.cut_off(self.bundle, record.caption or ""))}
+        if lost:
+            name, end = next(iter(lost.items()))
+            text = f"{len(lost)} captions are longer than the text encoder's window; of {name} it does not see: … {end}"
+            yield Noted(step=0, text=text, is_warning=True)
 
     def _write_config(self) -> None:
         if self.runtime.is_main and not self.config.resume:

@@ -1,0 +1,77 @@
+"""The loss of a sample depends on that sample alone; times follow their distributions."""
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from aquatint.core.objective import LogitNormal, MinSNR, Objective, UniformSteps
+from aquatint.core.process import PREDICTIONS, RectifiedFlow, VariancePreserving
+from aquatint.core.randomness import SampleRandom
+
+PROCESS = VariancePreserving(DDPMScheduler().alphas_cumprod)
+X_0 = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def network(x_t, t):
+    """Something that depends on both."""
+    return 0.3 * x_t + t.view(-1, 1, 1, 1) * x_t.roll(1, -1)
+
+
+def losses(objective, rows, *, seed=3, step=8):
+    return objective.losses(network, X_0[rows], SampleRandom(seed, step, rows))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_loss_is_reproducible_and_of_each_sample_alone(prediction):
+    objective = Objective(PROCESS, prediction).weighted_by(MinSNR())
+    together = losses(objective, [0, 1, 2, 3, 4])
+    assert together.shape == (5,)
+    assert torch.equal(together, losses(objective, [0, 1, 2, 3, 4]))
+    assert not torch.equal(together, losses(objective, [0, 1, 2, 3, 4], step=9))
+    assert not torch.equal(together, losses(objective, [0, 1, 2, 3, 4], seed=4))
+    alone = torch.cat([losses(objective, [row]) for row in range(5)])
+    torch.testing.assert_close(alone, together, rtol=1e-6, atol=0)
+    torch.testing.assert_close(losses(objective, [4, 1]), together[[4, 1]], rtol=1e-6, atol=0)
+
+
+def test_a_network_that_says_zero_loses_the_mean_square_of_the_noise():
+    objective, random = Objective(PROCESS, "epsilon"), SampleRandom(3, 8, range(5))
+    found = objective.losses(lambda x_t, t: torch.zeros_like(x_t), X_0, random)
+    torch.testing.assert_close(found, random.normal("noise", X_0.shape[1:]).square().flatten(1).mean(1))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_network_that_knows_the_answer_loses_nothing(prediction):
+    objective, eps, t = Objective(RectifiedFlow(), prediction), torch.randn(5, 4, 8, 8), torch.linspace(0.1, 0.9, 5)
+    a, b = {"epsilon": (1, 0), "sample": (0, 1), "v_prediction": (1 - t, -t), "flow_prediction": (1, -1)}[prediction]
+    answer = sum(torch.as_tensor(c, dtype=torch.float32).expand(5).view(-1, 1, 1, 1) * part for c, part in ((a, eps), (b, X_0)))
+    assert objective.losses_at(lambda x_t, t: answer, X_0, eps=eps, t=t).max() < 1e-10
+    wrong = objective.losses_at(lambda x_t, t: answer + 2, X_0, eps=eps, t=t)
+    torch.testing.assert_close(wrong, torch.full((5,), 4.0))
+
+
+def test_losses_are_float32_whatever_the_network_gives():
+    objective = Objective(PROCESS, "epsilon")
+    found = objective.losses(lambda x_t, t: network(x_t, t).bfloat16(), X_0, SampleRandom(0, 0, range(5)))
+    assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 1000])
+def test_uniform_steps_reach_every_step_equally_often(num_steps):
+    u = (torch.arange(20 * num_steps) + 0.5) / (20 * num_steps)
+    index = (UniformSteps(num_steps)(u) * num_steps).round().long() - 1
+    assert torch.equal(index.bincount(), torch.full((num_steps,), 20))
+    edges = UniformSteps(num_steps)(torch.tensor([0.0, 1 - 2**-24]))
+    torch.testing.assert_close(edges, torch.tensor([1 / num_steps, 1.0]))
+
+
+@pytest.mark.parametrize(("mean", "std", "shift"), [(0, 1, 1), (0.5, 0.8, 1), (0, 1, 3)])
+def test_logit_normal_times_have_the_quantiles_of_their_definition(mean, std, shift):
+    """t = sigmoid(z) with z normal, then Esser et al. eq. 23; its quantiles are those of z, mapped."""
+    z = torch.tensor([-1.6448536, -0.6744898, 0.0, 0.6744898, 1.6448536], dtype=torch.float64)
+    u = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
+    t = 1 / (1 + torch.exp(-(mean + std * z)))
+    torch.testing.assert_close(LogitNormal(mean, std, shift)(u), shift * t / (1 + (shift - 1) * t), rtol=1e-6, atol=0)
+    edges = LogitNormal(mean, std, shift)(torch.tensor([0.0, 1.0]))
+    assert torch.isfinite(edges).all()
+    assert ((edges > 0) & (edges < 1)).all()
