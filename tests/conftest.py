@@ -60,3 +60,52 @@ def stop_requests() -> Iterator[None]:
     stopping.clear()
     yield
     stopping.clear()
+
+
+@pytest.fixture(scope="session")
+def make_trainer():
+    """(bundle, family, method=, folder=, num_steps=, **how) -> a `Trainer` on six random pictures, the same every time.
+
+    `how`: batch_size, accumulate, weights, optimizer, lr, ema, caption_dropout.
+    """
+    return _make_trainer
+
+
+def _make_trainer(bundle, family, *, method, folder, num_steps, **how):
+    import torch
+
+    from aquatint.data.plan import BatchPlan
+    from aquatint.training.batch import BatchSource
+    from aquatint.training.ema import MovingAverage
+    from aquatint.training.loss_module import LossModule
+    from aquatint.training.optimizers import build
+    from aquatint.training.runtime import Runtime
+    from aquatint.training.schedules import warmup_cosine
+    from aquatint.training.trainer import Trainer
+
+    bundle.freeze()
+    examples = _examples(bundle, family, keep_prompts=method.trains_text_encoder)
+    torch.manual_seed(0)
+    parameters = method.attach(bundle, family)
+    plan = BatchPlan([0] * 6, batch_size=how.get("batch_size", 2), accumulate=how.get("accumulate", 1), weights=how.get("weights"))
+    return Trainer(
+        LossModule(family, bundle, trained=parameters), parameters,
+        build(how.get("optimizer", "adamw"), parameters.values(), lr=how.get("lr", 1e-3), weight_decay=0.01),
+        warmup_cosine(num_steps=num_steps, warmup_steps=2), BatchSource(examples, plan, 0, how.get("caption_dropout", 0.0)), Runtime(cpu=True),
+        folder, num_steps=num_steps, average=MovingAverage(parameters, how["ema"]) if "ema" in how else None,
+    )  # fmt: skip
+
+
+def _examples(bundle, family, *, keep_prompts):
+    import torch
+
+    from aquatint.core.family import Conditioning, Encoded
+    from aquatint.training.batch import Examples
+
+    side, prompts = bundle.resolution_px, [f"disc {index}" for index in range(6)]
+    pixels = torch.rand(6, 3, side, side, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    with torch.no_grad():
+        encoded = family.encode_images(bundle, pixels)
+        told = {prompt: Conditioning(family.encode_prompts(bundle, [prompt])) for prompt in ["", *prompts]}
+    views = [[Encoded(encoded.mean_BCHW[i : i + 1], encoded.std_BCHW[i : i + 1])] for i in range(6)]
+    return Examples([f"{index}.png" for index in range(6)], prompts, views, {} if keep_prompts else told)

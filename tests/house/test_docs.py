@@ -11,7 +11,11 @@ from aquatint.registry import commands
 
 FENCE = re.compile(r"^```[ \t]*(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 SHELL = {"", "bash", "sh", "shell", "console"}
-CALL = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(?:(?:python3?|accelerate launch(?: --?\w+(?:[= ]\S+)?)*) -m )?aquatint(?: |$)")
+CALL = re.compile(
+    r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?"  # a prompt, variables, a place
+    r"(?:(?:python3?|accelerate launch(?: --?\w+(?:[= ]\S+)?)*) -m )?"
+    r"aquatint(?: |$)"
+)
 
 
 def test_the_commands_in_the_documents_exist(project_files: list[Path], root: Path) -> None:
@@ -42,7 +46,8 @@ def test_a_wrong_command_is_seen() -> None:
 
 
 def test_calls_are_found_in_shell_blocks_alone() -> None:
-    text = "`aquatint x`\n```bash\n# comment\naquatint train \\\n  data=a  # why\nls\n$ python -m aquatint doctor\n```\n```python\naquatint y\n```\n"
+    shell = "```bash\n# comment\naquatint train \\\n  data=a  # why\nls\n$ python -m aquatint doctor\n```\n"
+    text = f"`aquatint x`\n{shell}```python\naquatint y\n```\n"
     assert [" ".join(line.split()) for line in calls(text)] == ["aquatint train data=a # why", "python -m aquatint doctor"]
 
 
@@ -56,9 +61,11 @@ def calls(text: str) -> Iterator[str]:
 
 def problems(line: str) -> Iterator[str]:
     """What the command line would refuse, short of looking at files."""
-    _, name, *arguments = ["", *shlex.split(line[CALL.match(line).end() :], comments=True)] or [""]
-    if name.startswith("-"):
+    call = CALL.match(line)
+    words = shlex.split(line[call.end() :], comments=True) if call else []
+    if not words or words[0].startswith("-"):
         return
+    name, *arguments = words
     if name.replace("-", "_") not in commands:
         yield f"there is no command {name}"
         return

@@ -5,14 +5,15 @@ import re
 from pathlib import Path
 
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc", "stuff", "tools"}
-MACHINE_PATHS = re.compile("|".join([r"/wor" r"k/(main|shared)\b", r"/roo" r"t/", r"/hom" r"e/\w+", r"/User" r"s/\w+", r"[A-Z]:\\Use" r"rs"]))
+SOMEBODYS = ("root", "home", "Users", "work/main", "work/shared")
+MACHINE_PATHS = re.compile(r"(?<![\w.~/-])/(" + "|".join(SOMEBODYS) + r")/|[A-Z]:\\" + "Users")
 
 
 def test_no_module_is_called_utils_or_by_its_version(modules: dict[Path, ast.Module], root: Path) -> None:
     empty = [
         str(path.relative_to(root))
         for path in modules
-        if EMPTY_WORDS & set(part for name in path.relative_to(root).with_suffix("").parts for part in name.split("_"))
+        if EMPTY_WORDS & {part for name in path.relative_to(root).with_suffix("").parts for part in name.split("_")}
         or re.search(r"_?v\d+$", path.stem)
     ]
     assert not empty

@@ -21,18 +21,21 @@ def test_functions_are_at_most_50_lines(functions) -> None:
 
 
 def test_functions_have_at_most_7_parameters(functions) -> None:
-    many = [f"{where}: {count} parameters" for where, node, is_method in functions if (count := num_parameters(node, is_method)) > MAX_PARAMETERS]
+    counts = {where: num_parameters(node, is_method) for where, node, is_method in functions}
+    many = [f"{where}: {count} parameters" for where, count in counts.items() if count > MAX_PARAMETERS]
     assert not many, "\n".join(many)
 
 
 def test_parameters_after_the_second_are_keyword_only(functions) -> None:
-    """Not of `__dunder__` methods, whose callers Python wrote, nor of what pytest or another library calls by name."""
-    many = [
-        f"{where}: {count} positional parameters"
-        for where, node, is_method in functions
-        if not node.name.startswith(("__", "test_")) and not node.decorator_list and (count := num_positional(node, is_method)) > MAX_POSITIONAL
-    ]
+    """Not of `__dunder__` methods, whose callers Python wrote, nor of tests and fixtures, which pytest calls by name."""
+    ours = [row for row in functions if not row[1].name.startswith(("__", "test_")) and not is_fixture(row[1])]
+    counts = {where: num_positional(node, is_method) for where, node, is_method in ours}
+    many = [f"{where}: {count} positional parameters" for where, count in counts.items() if count > MAX_POSITIONAL]
     assert not many, "\n".join(many)
+
+
+def is_fixture(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
 def num_positional(node: ast.FunctionDef | ast.AsyncFunctionDef, is_method: bool) -> int:

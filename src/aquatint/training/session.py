@@ -43,6 +43,7 @@ class Session:
 
     def __init__(self, config: Train, checked: Checked):
         self.config, self.records, self.folder, self.findings = checked.config, checked.records, checked.folder, checked.findings
+        self.records, self.num_training = validation.held_out_last(self.records, share=self.config.validation.share, seed=self.config.seed)
         self.runtime = Runtime(cpu=config.cpu)
         self.family: ModelFamily = families[config.family]  # type: ignore[assignment]  # a module is its family
 
@@ -86,7 +87,7 @@ class Session:
     def derived(self) -> Derived:
         config = self.config
         return derive(
-            len(self.records), given_steps=config.steps, given_batch=config.batch_size, given_lr=config.lr,
+            self.num_training, given_steps=config.steps, given_batch=config.batch_size, given_lr=config.lr,
             standard_lr=config.method.default_lr, width=self.bundle.width, num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
@@ -147,7 +148,7 @@ class Session:
     def _plan(self) -> BatchPlan:
         buckets = {size: index for index, size in enumerate(dict.fromkeys(self.sizes))}
         return BatchPlan(
-            [buckets[size] for size in self.sizes], batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
+            [buckets[size] for size in self.sizes[: self.num_training]], batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
             num_processes=self.runtime.num_processes, rank=self.runtime.rank,
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
         )  # fmt: skip
@@ -162,7 +163,8 @@ class Session:
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():
-            indices = range(len(self.records))
+            is_held_out = self.num_training < len(self.records)
+            indices = range(self.num_training if is_held_out else 0, len(self.records))
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 

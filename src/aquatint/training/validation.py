@@ -1,15 +1,26 @@
 """The loss on the same pictures at the same noise and the same times, so that two numbers can be compared."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from aquatint.core.family import Bundle, Conditioning, ModelFamily
-from aquatint.core.randomness import SampleRandom
+from aquatint.core.randomness import SampleRandom, key
+from aquatint.data.records import ImageRecord
 from aquatint.training.batch import Examples
 
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 MAX_PICTURES = 16
+
+
+def held_out_last(records: Sequence[ImageRecord], *, share: float, seed: int) -> tuple[tuple[ImageRecord, ...], int]:
+    """The records with the held-out ones at the end, and how many are for training; chosen by content, at least one of each."""
+    num_held_out = min(len(records) - 1, math.ceil(share * len(records)))
+    chosen = sorted(records, key=lambda record: key(seed, "held out", record.content_hash))[:num_held_out]
+    held_out = {record.name for record in chosen}
+    training = [record for record in records if record.name not in held_out]
+    return (*training, *chosen), len(training)
 
 
 def measure(bundle: Bundle, family: ModelFamily, *, examples: Examples, indices: Sequence[int], precision: torch.dtype) -> float:

@@ -1,0 +1,172 @@
+"""What holds for each family with each method: a new file of either kind is adopted here by its name."""
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from aquatint.methods.base import Method
+from aquatint.registry import families, methods
+from aquatint.training import checkpoint
+
+FAMILIES, METHODS = families.names(), methods.names()
+MATRIX = [(family, method) for family in FAMILIES for method in METHODS]
+WITH_TEXT = [(family, method) for family, method in MATRIX if "text_encoder" in Method.variant(method).model_fields]
+LR = {"lora": 1e-2, "full": 1e-3}
+
+each = pytest.mark.parametrize(("family", "method"), MATRIX)
+each_with_text = pytest.mark.parametrize(("family", "method"), WITH_TEXT)
+
+
+@pytest.fixture
+def taught(tiny, make_trainer, tmp_path):
+    """(family, method, **settings) -> bundle and trainer, after three steps."""
+
+    def teach(family, kind, **settings):
+        bundle, method = tiny(family), Method.resolve({"kind": kind, **settings})
+        trainer = make_trainer(bundle, families[family], method=method, folder=tmp_path / "states", num_steps=3, lr=LR.get(kind, 1e-3))
+        return bundle, method, trainer
+
+    return teach
+
+
+def test_the_matrix_is_complete():
+    print("\n".join(f"{family:12} {method}" for family, method in MATRIX))
+    assert {"sd"} <= set(FAMILIES)
+    assert {"full", "lora"} <= set(METHODS)
+    assert len(MATRIX) == len(FAMILIES) * len(METHODS) >= 2
+    assert len(WITH_TEXT) >= 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shapes_survive_the_round_trip(family, tiny):
+    bundle, part = tiny(family), families[family]
+    side = bundle.resolution_px
+    assert side % part.pixel_multiple == 0
+    assert bundle.width >= 16
+    with torch.no_grad():
+        encoded = part.encode_images(bundle, torch.zeros(2, 3, side, side + part.pixel_multiple))
+        assert encoded.mean_BCHW.shape == encoded.std_BCHW.shape
+        assert (encoded.std_BCHW >= 0).all()
+        assert part.decode_latents(bundle, encoded.mean_BCHW).shape == (2, 3, side, side + part.pixel_multiple)
+        told = part.encode_prompts(bundle, ["a", "b"])
+        assert all(len(value) == 2 for value in told.values())
+        output = part.network(bundle, told)(encoded.mean_BCHW, torch.tensor([0.2, 0.9]))
+    assert output.shape == encoded.mean_BCHW.shape
+    assert torch.isfinite(output).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_miniature_is_float32_and_no_gradient_flows_before_a_method_thaws(family, tiny):
+    tensors = [p for module in tiny(family).modules for p in module.parameters()]
+    assert len(tensors) > 20
+    assert {p.dtype for p in tensors} == {torch.float32}
+    assert not any(p.requires_grad for p in tensors)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_the_text_encoder_cannot_see_is_told(family, tiny):
+    bundle = tiny(family)
+    assert families[family].cut_off(bundle, "ab") == ""
+    assert families[family].cut_off(bundle, "x " * 400).replace(" ", "").startswith("xx")
+
+
+@each
+def test_a_method_trains_what_it_says_and_nothing_else(family, method, taught):
+    bundle, _, trainer = taught(family, method)
+    tensors = {id(t): t for module in bundle.modules for t in [*module.parameters(), *module.buffers()]}
+    before = {key: t.detach().clone() for key, t in tensors.items()}
+    assert {p.dtype for p in trainer.parameters.values()} == {torch.float32}
+    losses = [event for event in trainer.run() if type(event).__name__ == "Stepped"]
+    trained = {id(p) for p in trainer.parameters.values()}
+    changed = {key for key, t in tensors.items() if not torch.equal(t, before[key])}
+    assert len(losses) == 3
+    assert trained == {key for key, t in tensors.items() if t.requires_grad}
+    assert changed <= trained
+    assert len(changed) > 0.9 * len(trained)
+    assert torch.equal(torch.tensor([key in tensors for key in trained]), torch.ones(len(trained), dtype=torch.bool))
+
+
+@each
+def test_the_file_does_in_stock_diffusers_what_the_trained_model_does(family, method, taught, answers, stock, base_folder, tiny, tmp_path):
+    bundle, settings, trainer = taught(family, method)
+    list(trainer.run())
+    saved = settings.save(bundle, tmp_path / "run", facts={"ss_steps": "3"})
+    pipe = stock(settings.loading_lines(str(base_folder(family)), str(saved)))
+    trained = answers(bundle, family)
+    torch.testing.assert_close(answers(bundle, family, pipe=pipe), trained, rtol=1e-5, atol=1e-5)
+    assert (trained - answers(tiny(family), family)).abs().max() > 1e-3
+
+
+@each
+def test_our_own_loading_is_the_stock_loading(family, method, taught, answers, tiny, tmp_path):
+    bundle, settings, trainer = taught(family, method)
+    list(trainer.run())
+    fresh = tiny(family)
+    settings.load(fresh, settings.save(bundle, tmp_path / "run", facts={}))
+    torch.testing.assert_close(answers(fresh, family), answers(bundle, family), rtol=1e-5, atol=1e-5)
+
+
+@each_with_text
+def test_a_trained_text_encoder_comes_back(family, method, taught, answers, stock, base_folder, tiny, tmp_path):
+    bundle, settings, trainer = taught(family, method, text_encoder=True)
+    list(trainer.run())
+    assert any(name.startswith("text_encoder_0.") for name in trainer.parameters)
+    saved = settings.save(bundle, tmp_path / "run", facts={})
+    pipe = stock(settings.loading_lines(str(base_folder(family)), str(saved)))
+    part, prompts = families[family], ["a disc"]
+    with torch.no_grad():
+        trained, base = part.encode_prompts(bundle, prompts), part.encode_prompts(tiny(family), prompts)
+    assert all((trained[name] - base[name]).abs().max() > 1e-3 for name in trained)
+    torch.testing.assert_close(answers(bundle, family, pipe=pipe), answers(bundle, family), rtol=1e-5, atol=1e-5)
+
+
+@each
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_resumed_run_is_bit_equal(family, method, at, tiny, make_trainer, tmp_path):
+    """With warm-up, accumulation and a moving average; the resumed process begins from the base again (R39)."""
+
+    def trainer(num_steps=4):
+        options = {"batch_size": 1, "accumulate": 2, "ema": 0.9, "caption_dropout": 0.3}
+        made = make_trainer(tiny(family), families[family], method=Method.resolve(method), folder=tmp_path, num_steps=num_steps, **options)
+        made.save_every = 1
+        return made
+
+    straight = trainer()
+    list(straight.run())
+    kept = checkpoint.load(checkpoint.directory(tmp_path, 4))
+    first = trainer()
+    events = first.run()
+    while first.step < at:
+        next(events)
+    events.close()
+    resumed = trainer()
+    resumed.restore(checkpoint.load(checkpoint.directory(tmp_path, at)))
+    assert resumed.step == at
+    list(resumed.run())
+    again = checkpoint.load(checkpoint.directory(tmp_path, 4))
+    for part in checkpoint.PARTS:
+        ours, theirs = getattr(kept, part), getattr(again, part)
+        assert ours.keys() == theirs.keys()
+        assert len(ours) >= len(straight.parameters)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours), part
+
+
+@each
+def test_no_file_holds_a_number_that_is_not_finite(family, method, taught, tmp_path):
+    bundle, settings, trainer = taught(family, method)
+    with torch.no_grad():
+        next(iter(trainer.parameters.values())).view(-1)[0] = torch.inf
+    with pytest.raises(FloatingPointError, match="1 tensors are not finite"):
+        settings.save(bundle, tmp_path / "run", facts={})
+    assert not list((tmp_path / "run").rglob("*"))
+
+
+@each
+def test_the_file_says_what_it_is(family, method, taught, tmp_path):
+    bundle, settings, _ = taught(family, method)
+    saved = settings.save(bundle, tmp_path / "run", facts={"modelspec.trigger_phrase": "zwx"})
+    if saved.is_dir():
+        assert "zwx" in (saved / "aquatint.json").read_text()
+        return
+    with safe_open(saved, "pt") as file:
+        assert file.metadata()["modelspec.trigger_phrase"] == "zwx"
