@@ -58,7 +58,7 @@ def _prepare(data: Path, arguments: argparse.Namespace) -> None:
     if arguments.data is None:
         draw_folder(data, num=NUM_PICTURES, side_px=_resolution(arguments.base))
     elif (count := copy_folder(arguments.data, data)) % BATCH_SIZE:
-        raise SystemExit(f"{arguments.data} holds {count} pictures; give a multiple of {BATCH_SIZE}, or the script's last batches are smaller")
+        raise SystemExit(f"{arguments.data} holds {count} pictures; give a multiple of {BATCH_SIZE}, or its last batches are smaller")
 
 
 def _run(tool: str, arguments: argparse.Namespace, *, folder: Path, data: Path) -> Timed:

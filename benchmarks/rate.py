@@ -1,6 +1,6 @@
 """How fast this machine trains, how much memory that takes, and how long it is until the first step.
 
-python benchmarks/rate.py [--base FOLDER] [--steps N] [--batch-size N] [name=value ...]   (more settings of `aquatint train`)
+python benchmarks/rate.py [--base MODEL] [--steps N] [--batch-size N] [name=value ...]   (more settings of `aquatint train`)
 """
 
 import argparse

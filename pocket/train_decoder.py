@@ -32,7 +32,8 @@ class DecodingLoss(nn.Module):
         super().__init__()
         self.decoder, self.post_quant_conv, self._drawn = autoencoder.decoder, autoencoder.post_quant_conv, drawn
         with torch.no_grad():
-            posteriors = [autoencoder.encode(to_tensor(drawn.pixels_NHWC[i : i + 64])).latent_dist for i in range(0, len(drawn.captions), 64)]
+            parts = [to_tensor(drawn.pixels_NHWC[i : i + 64]) for i in range(0, len(drawn.captions), 64)]
+            posteriors = [autoencoder.encode(part).latent_dist for part in parts]
         self._mean, self._std = torch.cat([p.mean for p in posteriors]), torch.cat([p.std for p in posteriors])
 
     def forward(self, batch: DrawnBatch, random: SampleRandom) -> Tensor:
@@ -53,8 +54,8 @@ def main(out_dir: Path, num_steps: int) -> None:
     optimizer = torch.optim.AdamW(parameters.values(), PEAK_RATE, weight_decay=0.0, fused=True)
     trainer = Trainer(
         loss, parameters, optimizer, warmup_cosine(num_steps=num_steps, warmup_steps=50, final=0.01),
-        batches(len(drawn.captions), BATCH, seed=1), Runtime(cpu=True), out_dir / "decoder_checkpoints", num_steps=num_steps, save_every=250,
-        precision=torch.bfloat16, average=MovingAverage(parameters, 0.998),
+        batches(len(drawn.captions), BATCH, seed=1), Runtime(cpu=True), out_dir / "decoder_checkpoints",
+        num_steps=num_steps, save_every=250, precision=torch.bfloat16, average=MovingAverage(parameters, 0.998),
     )  # fmt: skip
     newest = checkpoint.newest(out_dir / "decoder_checkpoints")
     if newest:

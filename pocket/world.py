@@ -160,7 +160,10 @@ PLACES: dict[str, Callable[[Rng], Canvas]] = {
 
 _COUNTS = {1: 0.9, 2: 0.06, 3: 0.04}
 _NUMBERS = {2: "two", 3: "three"}
-_FORMS = {"{what} {place}": 0.6, "a photo of {what} {place}": 0.15, "{place}, {what}": 0.05, "a picture of {what} {place}": 0.1, "{bare} {place}": 0.1}
+_FORMS = {
+    "{what} {place}": 0.6, "a photo of {what} {place}": 0.15, "{place}, {what}": 0.05, "a picture of {what} {place}": 0.1,
+    "{bare} {place}": 0.1,
+}  # fmt: skip
 
 
 def draw_picture(rng: Rng, *, thing: str, place: str, count: int | None = None) -> Picture:

@@ -144,7 +144,8 @@ def _spread(cls: type[Config], parts: Parts, *, value: Any, annotation: Any, spe
     if inner and isinstance(value, Mapping):
         for key, content in value.items():
             path, kind, fixed = locate(inner, tuple(str(key).split(".")))
-            yield from _spread(cls, (*parts, *path), value=Plain(fixed) if fixed else content, annotation=kind, spelling=f"{spelling}.{key}")
+            value = Plain(fixed) if fixed else content
+            yield from _spread(cls, (*parts, *path), value=value, annotation=kind, spelling=f"{spelling}.{key}")
     elif inner and issubclass(inner, Choice) and isinstance(value, str) and value not in ("null", ""):
         yield Assignment((*parts, "kind"), value, spelling)
     else:

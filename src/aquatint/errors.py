@@ -23,7 +23,8 @@ class Diverged(AquatintError):
     def __init__(self, step: int, names: Sequence[str], precision: torch.dtype):
         shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
         super().__init__(
-            f"the loss or gradient was not finite at three of the last 200 steps, last at step {step} (images: {shown}; precision {precision}). "
+            f"the loss or gradient was not finite at three of the last 200 steps, last at step {step} "
+            f"(images: {shown}; precision {precision}). "
             "The weights of those steps were not changed and the last good checkpoint is kept. "
             "Most often the learning rate is too high: try a third of it, or precision=fp32."
         )

@@ -1,7 +1,6 @@
 """Miniatures of every family, made once and copied for each test."""
 
 import copy
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from aquatint.core.family import Bundle
 from aquatint.evaluation import proof
+from aquatint.methods.base import Method
 from aquatint.registry import families
 
 
@@ -46,16 +46,18 @@ def base_folder(tmp_path_factory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def stock() -> Callable[[list[str]], Any]:
-    """Run lines of Python that may use diffusers and nothing else, as the README of a run gives them; -> `pipe`."""
+def stock(base_folder) -> Callable[..., Any]:
+    """(method, family name, saved) -> the stock pipeline, by the lines that a run's README gives; they know nothing of us."""
 
-    def run(lines: list[str]) -> Any:
-        names = {name for line in lines for name in re.findall(r"\b[A-Z]\w*Pipeline\b", line)}
-        space: dict[str, Any] = {name: getattr(diffusers, name) for name in names}
+    def load(method: Method, family: str, *, saved: Path) -> Any:
+        name = families[family].PIPELINE
+        lines = method.loading_lines(name, str(base_folder(family)), str(saved))
+        assert "aquatint" not in "".join(lines).replace(str(base_folder(family)), "").replace(str(saved), "")
+        space: dict[str, Any] = {name: getattr(diffusers, name), "torch": torch}
         exec("\n".join(lines), space)
         return space["pipe"]
 
-    return run
+    return load
 
 
 @pytest.fixture(scope="session")

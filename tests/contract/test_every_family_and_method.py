@@ -67,7 +67,9 @@ def test_a_miniature_is_float32_and_no_gradient_flows_before_a_method_thaws(fami
 def test_what_the_text_encoder_cannot_see_is_told(family, tiny):
     bundle = tiny(family)
     assert families[family].cut_off(bundle, "ab") == ""
-    assert families[family].cut_off(bundle, "x " * 400).replace(" ", "").startswith("xx")
+    lost = families[family].cut_off(bundle, "x " * 400).split()
+    assert 300 < len(lost) < 400
+    assert set(lost) == {"x"}
 
 
 @each
@@ -87,11 +89,11 @@ def test_a_method_trains_what_it_says_and_nothing_else(family, method, taught):
 
 
 @each
-def test_the_file_does_in_stock_diffusers_what_the_trained_model_does(family, method, taught, answers, stock, base_folder, tiny, tmp_path):
+def test_the_file_does_in_stock_diffusers_what_the_trained_model_does(family, method, taught, answers, stock, tiny, tmp_path):
     bundle, settings, trainer = taught(family, method)
     list(trainer.run())
     saved = settings.save(bundle, tmp_path / "run", facts={"ss_steps": "3"})
-    pipe = stock(settings.loading_lines(str(base_folder(family)), str(saved)))
+    pipe = stock(settings, family, saved=saved)
     trained = answers(bundle, family)
     torch.testing.assert_close(answers(bundle, family, pipe=pipe), trained, rtol=1e-5, atol=1e-5)
     assert (trained - answers(tiny(family), family)).abs().max() > 1e-3
@@ -107,12 +109,12 @@ def test_our_own_loading_is_the_stock_loading(family, method, taught, answers, t
 
 
 @each_with_text
-def test_a_trained_text_encoder_comes_back(family, method, taught, answers, stock, base_folder, tiny, tmp_path):
+def test_a_trained_text_encoder_comes_back(family, method, taught, answers, stock, tiny, tmp_path):
     bundle, settings, trainer = taught(family, method, text_encoder=True)
     list(trainer.run())
     assert any(name.startswith("text_encoder_0.") for name in trainer.parameters)
     saved = settings.save(bundle, tmp_path / "run", facts={})
-    pipe = stock(settings.loading_lines(str(base_folder(family)), str(saved)))
+    pipe = stock(settings, family, saved=saved)
     part, prompts = families[family], ["a disc"]
     with torch.no_grad():
         trained, base = part.encode_prompts(bundle, prompts), part.encode_prompts(tiny(family), prompts)
@@ -125,25 +127,22 @@ def test_a_trained_text_encoder_comes_back(family, method, taught, answers, stoc
 def test_a_resumed_run_is_bit_equal(family, method, at, tiny, make_trainer, tmp_path):
     """With warm-up, accumulation and a moving average; the resumed process begins from the base again (R39)."""
 
-    def trainer(num_steps=4):
+    def trainer(place):
         options = {"batch_size": 1, "accumulate": 2, "ema": 0.9, "caption_dropout": 0.3}
-        made = make_trainer(tiny(family), families[family], method=Method.resolve(method), folder=tmp_path, num_steps=num_steps, **options)
+        made = make_trainer(tiny(family), families[family], method=Method.resolve(method), folder=tmp_path / place, num_steps=4, **options)
         made.save_every = 1
         return made
 
-    straight = trainer()
+    straight, first, resumed = trainer("straight"), trainer("resumed"), trainer("resumed")
     list(straight.run())
-    kept = checkpoint.load(checkpoint.directory(tmp_path, 4))
-    first = trainer()
     events = first.run()
     while first.step < at:
         next(events)
     events.close()
-    resumed = trainer()
-    resumed.restore(checkpoint.load(checkpoint.directory(tmp_path, at)))
+    resumed.restore(checkpoint.load(checkpoint.newest(tmp_path / "resumed")))
     assert resumed.step == at
     list(resumed.run())
-    again = checkpoint.load(checkpoint.directory(tmp_path, 4))
+    kept, again = (checkpoint.load(checkpoint.directory(tmp_path / place, 4)) for place in ("straight", "resumed"))
     for part in checkpoint.PARTS:
         ours, theirs = getattr(kept, part), getattr(again, part)
         assert ours.keys() == theirs.keys()

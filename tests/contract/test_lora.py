@@ -40,7 +40,7 @@ def by_hand(tiny, file):
 
 
 @pytest.mark.parametrize("alpha", [None, 1.0, 4.0, 32.0])
-def test_the_scale_is_right_also_for_a_loader_that_ignores_alpha(alpha, saved, tiny, answers, stock, base_folder, tmp_path):
+def test_the_scale_is_right_also_for_a_loader_that_ignores_alpha(alpha, saved, tiny, answers, stock, tmp_path):
     bundle, file = saved(rank=4, alpha=alpha, text_encoder=True)
     trained = answers(bundle, "sd")
     assert (trained - answers(tiny("sd"), "sd")).abs().max() > 1e-3
@@ -48,24 +48,24 @@ def test_the_scale_is_right_also_for_a_loader_that_ignores_alpha(alpha, saved, t
     bare = tmp_path / "bare.safetensors"
     save_file(load_file(file), bare)  # the same tensors without metadata
     for path in (file, bare):
-        pipe = stock(LoRA().loading_lines(str(base_folder("sd")), str(path)))
+        pipe = stock(LoRA(), "sd", saved=path)
         torch.testing.assert_close(answers(bundle, "sd", pipe=pipe), trained, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(0.0, "base"), (1.0, "trained")])
-def test_scale_0_is_the_base_and_1_the_trained_model(scale, expected, saved, tiny, answers, stock, base_folder):
+def test_scale_0_is_the_base_and_1_the_trained_model(scale, expected, saved, tiny, answers, stock):
     bundle, file = saved(rank=4, alpha=2.0)
-    pipe = stock(LoRA().loading_lines(str(base_folder("sd")), str(file)))
+    pipe = stock(LoRA(), "sd", saved=file)
     pipe.set_adapters(pipe.get_active_adapters(), scale)
     wanted = answers(tiny("sd") if expected == "base" else bundle, "sd")
     torch.testing.assert_close(answers(bundle, "sd", pipe=pipe), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_half_the_scale_is_half_the_update(saved, tiny, answers, stock, base_folder, tmp_path):
+def test_half_the_scale_is_half_the_update(saved, tiny, answers, stock, tmp_path):
     bundle, file = saved(rank=4, alpha=2.0)
     halved = {name: tensor * (0.5 if ".lora_B." in name else 1.0) for name, tensor in load_file(file).items()}
     save_file(halved, tmp_path / "half.safetensors")
-    pipe = stock(LoRA().loading_lines(str(base_folder("sd")), str(file)))
+    pipe = stock(LoRA(), "sd", saved=file)
     pipe.set_adapters(pipe.get_active_adapters(), 0.5)
     torch.testing.assert_close(answers(bundle, "sd", pipe=pipe), answers(by_hand(tiny, tmp_path / "half.safetensors"), "sd"), rtol=1e-4, atol=1e-4)
 
@@ -89,7 +89,7 @@ def test_a_frozen_text_encoder_leaves_no_keys_and_a_trained_one_the_names_that_a
     assert all(name.startswith("text_encoder.text_model.encoder.layers.") for name in names)
 
 
-def test_convolutions_are_added_on_request(saved, tiny, answers, stock, base_folder):
+def test_convolutions_are_added_on_request(saved, tiny, answers, stock):
     _, file = saved(rank=2)
     assert not any(".conv" in name for name in load_file(file))
     bundle, file = saved(rank=2, convolutions=True)
@@ -97,7 +97,7 @@ def test_convolutions_are_added_on_request(saved, tiny, answers, stock, base_fol
     kinds = {name.split(".")[-3] for name in tensors}
     assert {"conv1", "conv2", "conv_shortcut", "proj_in", "proj_out", "to_q"} <= kinds
     assert {tensor.ndim for name, tensor in tensors.items() if ".conv1.lora_A." in name} == {4}
-    pipe = stock(LoRA().loading_lines(str(base_folder("sd")), str(file)))
+    pipe = stock(LoRA(), "sd", saved=file)
     torch.testing.assert_close(answers(bundle, "sd", pipe=pipe), answers(bundle, "sd"), rtol=1e-5, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ from aquatint.config import SettingsError
 from aquatint.registry import commands
 
 FENCE = re.compile(r"^```[ \t]*(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
 SHELL = {"", "bash", "sh", "shell", "console"}
 CALL = re.compile(
     r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?"  # a prompt, variables, a place
@@ -30,7 +31,7 @@ def test_the_commands_in_the_documents_exist(project_files: list[Path], root: Pa
 def test_make_targets_in_the_documents_exist(project_files: list[Path], root: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
     text = "\n".join(path.read_text(encoding="utf-8") for path in project_files if path.suffix == ".md")
-    named = set(re.findall(r"`make ([a-z]+)`", text)) | set(re.findall(r"^make ([a-z]+)", text, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`", text)) | set(re.findall(r"^ *make ([a-z]+)", text, re.MULTILINE))
     assert len(named) >= 3
     assert named <= targets
 
@@ -47,16 +48,21 @@ def test_a_wrong_command_is_seen() -> None:
 
 def test_calls_are_found_in_shell_blocks_alone() -> None:
     shell = "```bash\n# comment\naquatint train \\\n  data=a  # why\nls\n$ python -m aquatint doctor\n```\n"
-    text = f"`aquatint x`\n{shell}```python\naquatint y\n```\n"
-    assert [" ".join(line.split()) for line in calls(text)] == ["aquatint train data=a # why", "python -m aquatint doctor"]
+    text = f"`aquatint x`\n{shell}```python\naquatint y\n```\naquatint z\n\n    aquatint resume \\\n      a\n"
+    assert [" ".join(line.split()) for line in calls(text)] == [
+        "aquatint train data=a # why",
+        "python -m aquatint doctor",
+        "aquatint resume a",
+    ]
 
 
 def calls(text: str) -> Iterator[str]:
-    """The lines of a document's shell blocks that call aquatint, continued lines joined."""
-    for block in FENCE.finditer(text):
-        if block["language"] in SHELL:
-            lines = (line.strip() for line in block["code"].replace("\\\n", " ").splitlines())
-            yield from (line.removeprefix("$ ") for line in lines if CALL.match(line))
+    """The lines of a document's shell blocks, fenced or indented, that call aquatint; continued lines joined."""
+    fenced = [block["code"] for block in FENCE.finditer(text) if block["language"] in SHELL]
+    indented = INDENTED.findall(FENCE.sub("", text))
+    for code in (*fenced, *indented):
+        lines = (line.strip() for line in code.replace("\\\n", " ").splitlines())
+        yield from (line.removeprefix("$ ") for line in lines if CALL.match(line))
 
 
 def problems(line: str) -> Iterator[str]:
@@ -76,3 +82,21 @@ def problems(line: str) -> Iterator[str]:
         config_class(commands[name.replace("-", "_")]).read([a for a in arguments if a not in FLAGS and a not in files])
     except SettingsError as error:
         yield from (str(problem) for problem in error.problems if not (files and "required" in problem))
+
+
+def test_the_map_names_every_file(root: Path) -> None:
+    """Room by room: each section of docs/architecture.md lists the files of its folder, and no other."""
+    sections = re.split(r"^### ", (root / "docs" / "architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    mapped = {_room(section): set(re.findall(r"^\| `(\w+\.py)` \|", section, re.MULTILINE)) for section in sections}
+    package = root / "src" / "aquatint"
+    there: dict[str, set[str]] = {}
+    for path in package.rglob("*.py"):
+        if path.stat().st_size or path.parent == package:
+            there.setdefault(path.parent.relative_to(package).as_posix(), set()).add(path.name)
+    assert len(there) >= 9
+    assert {room: files for room, files in mapped.items() if files} == there
+
+
+def _room(section: str) -> str:
+    named = re.match(r"`(\w+)/`", section)
+    return named[1] if named else "."

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, uint8
 
+from aquatint.atomic import flush
+
 Entry = dict[str, Tensor]
 SUFFIX = ".safetensors"
 SUMS = "crc32"
@@ -29,7 +31,7 @@ def write_shard(folder: Path, entries: Mapping[str, Entry]) -> Path:
     tensors = {f"{key}/{name}": tensor for key, entry in entries.items() for name, tensor in entry.items()}
     try:
         save_file(tensors, aside, metadata={SUMS: json.dumps({key: checksum(entry) for key, entry in entries.items()})})
-        _flush(aside)
+        flush(aside)
         os.replace(aside, target)
     except SafetensorError as error:  # its writer wraps "no space left"
         raise OSError(str(error)) from error
@@ -76,11 +78,3 @@ def checksum(entry: Entry) -> int:
         described = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
         total = zlib.crc32(tensor.reshape(-1).view(uint8).numpy().data, zlib.crc32(described, total))
     return total
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -57,7 +57,9 @@ def prove(saved: Path, *, fresh: Bundle, family: ModelFamily, method: Method, ba
     loaded, size = outputs(fresh, family), trained.square().mean().sqrt()
     proof = Proof(float((loaded - trained).abs().max() / size), float((loaded - base).abs().max() / size))
     if proof.largest_difference > TOLERANCE:
-        raise Unproven(f"{saved}, loaded again, differs from the trained model by {proof.largest_difference:.2%}; the last checkpoint holds the trained weights")
+        difference = f"{proof.largest_difference:.2%}"
+        kept = "the last checkpoint holds the trained weights"
+        raise Unproven(f"{saved}, loaded again, differs from the trained model by {difference}; {kept}")
     if proof.changed_by <= proof.largest_difference:
         raise Unproven(f"{saved}, loaded again, changes nothing: the run did not train, or the file does not reach the model")
     return proof

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from aquatint.atomic import replacing
 from aquatint.core.family import Bundle
-from aquatint.export.atomic import replacing
 
 
 def write(bundle: Bundle, folder: Path, *, facts: dict[str, str]) -> Path:

@@ -63,7 +63,7 @@ def encode_prompts(bundle, prompts):
 def cut_off(bundle, prompt):
     words = bundle.pipeline.tokenizer
     lost = words(prompt).input_ids[words.model_max_length - 1 : -1]
-    return words.decode(lost) if lost else ""
+    return words.decode(lost).replace("</w>", " ").strip()  # some tokenizers leave the mark of a word's end
 
 
 def network(bundle, conditioning):
@@ -80,6 +80,7 @@ def _bundle(pipeline) -> Bundle:
     scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
     return Bundle(
         pipeline=pipeline, denoiser=pipeline.unet, objective=Objective(process, prediction, UniformSteps(process.num_steps)),
-        resolution_px=pipeline.unet.config.sample_size * scale, width=max(pipeline.unet.config.block_out_channels), autoencoder=pipeline.vae,
+        resolution_px=pipeline.unet.config.sample_size * scale, width=max(pipeline.unet.config.block_out_channels),
+        autoencoder=pipeline.vae,
         text_encoders=(pipeline.text_encoder,),
     )  # fmt: skip

@@ -7,7 +7,9 @@ from PIL import Image, ImageDraw, ImageFont
 MARGIN_PX, TEXT_PX = 8, 13
 
 
-def sheet(rows: Sequence[Sequence[Image.Image]], *, row_titles: Sequence[str], column_titles: Sequence[str], cell_px: int = 128) -> Image.Image:
+def sheet(
+    rows: Sequence[Sequence[Image.Image]], *, row_titles: Sequence[str], column_titles: Sequence[str], cell_px: int = 128
+) -> Image.Image:
     """White page; cells are squares of `cell_px`; short rows leave their end empty."""
     font = ImageFont.load_default(TEXT_PX)
     left = max((round(font.getlength(t)) for t in row_titles), default=0) + 2 * MARGIN_PX

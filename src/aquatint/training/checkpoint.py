@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from aquatint.atomic import flush
 from aquatint.errors import AquatintError
 
 MANIFEST, FACTS = "manifest.json", "facts.json"
@@ -70,7 +71,7 @@ def save(state: State, checkpoints_dir: Path) -> Path:
     if target.exists():  # a folder cannot be replaced in one step; this one is damaged, or equal to what comes
         os.replace(target, replaced)
     os.replace(aside, target)
-    _flush(checkpoints_dir)
+    flush(checkpoints_dir)
     return target
 
 
@@ -142,11 +143,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
 def _seal(folder: Path) -> None:
     files = sorted(p for p in folder.iterdir() if p.name != MANIFEST)
     for file in files:
-        _flush(file)
+        flush(file)
     manifest = {p.name: {"bytes": p.stat().st_size, "sha256": _digest(p)} for p in files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    _flush(folder / MANIFEST)
-    _flush(folder)
+    flush(folder / MANIFEST)
+    flush(folder)
 
 
 def _digest(path: Path) -> str:
@@ -155,11 +156,3 @@ def _digest(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

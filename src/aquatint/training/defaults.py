@@ -21,10 +21,13 @@ class Derived:
     """One line for each value that was not given."""
 
 
-def derive(
-    num_pictures: int, *, given_steps: int | None, given_batch: int | None, given_lr: float | None, standard_lr: float, width: int, num_parts: int
-) -> Derived:
+Given = tuple[int | None, int | None, float | None]
+"""The user's steps, batch size and learning rate."""
+
+
+def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int, num_parts: int) -> Derived:
     """`width` is the denoiser's widest layer; `num_parts` is processes times accumulation."""
+    given_steps, given_batch, given_lr = given
     reasons: list[str] = []
     batch_size = given_batch or max(1, 8 // num_parts)
     if given_batch is None:
@@ -36,6 +39,7 @@ def derive(
         reasons.append(f"steps={int(steps)}: {num_pictures} pictures, seen {steps * global_batch / num_pictures:.0f} times each")
     lr = given_lr or min(LARGEST_LR, float(f"{standard_lr * max(1.0, STANDARD_WIDTH / width):.1e}"))
     if given_lr is None:
-        reasons.append(f"lr={lr:g}: {standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)")
+        why = f"{standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)"
+        reasons.append(f"lr={lr:g}: {why}")
     repeats = derived_repeats(num_pictures, global_batch)
     return Derived(int(steps), batch_size, lr, repeats, int(steps) // 20, tuple(reasons))

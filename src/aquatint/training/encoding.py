@@ -68,7 +68,10 @@ class Encoding:
                 encoded = self.family.encode_images(self.bundle, pixels)
             return [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
 
-        found = self.cache.get_many(keys, compute, chunk=PICTURES_AT_ONCE, group_of=lambda i: wanted[i][1], name_of=lambda i: wanted[i][0].name, progress=self.progress)
+        found = self.cache.get_many(
+            keys, compute, chunk=PICTURES_AT_ONCE, progress=self.progress,
+            group_of=lambda i: wanted[i][1], name_of=lambda i: wanted[i][0].name,
+        )  # fmt: skip
         views = [Encoded(entry["mean"], entry["std"]) for entry in found]
         return [views[i : i + len(turns)] for i in range(0, len(views), len(turns))]
 

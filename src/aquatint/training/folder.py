@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aquatint.atomic import replacing
 from aquatint.errors import BadRun
-from aquatint.export.atomic import replacing
 from aquatint.training import checkpoint
 
 

@@ -42,7 +42,8 @@ def _out(config: Train, problems: list[Problem]) -> Path:
         return free_name(Path("runs") / config.data.resolve().name)
     has_run = (config.out / "config.yaml").is_file()
     if has_run and not config.resume:
-        problems.append(Problem("out", f"{config.out} holds another run; go on with it (aquatint resume {config.out}), or choose another folder"))
+        advice = f"go on with it (aquatint resume {config.out}), or choose another folder"
+        problems.append(Problem("out", f"{config.out} holds another run; {advice}"))
     if config.resume and not has_run:
         problems.append(Problem("resume", f"{config.out} holds no run to go on with"))
     if config.out.exists() and not config.out.is_dir():
@@ -76,7 +77,8 @@ def _resolution_problem(config: Train) -> Problem | None:
     if resolution is None or resolution % multiple == 0:
         return None
     near = round(resolution / multiple) * multiple
-    return Problem("images.resolution", f"{resolution} is not a multiple of {multiple}, as this family's networks need; try {max(multiple, near)}")
+    why = f"{resolution} is not a multiple of {multiple}, as this family's networks need"
+    return Problem("images.resolution", f"{why}; try {max(multiple, near)}")
 
 
 def _disk_problem(out: Path, min_free_gib: float) -> Problem | None:

@@ -81,6 +81,7 @@ class Results:
         return {
             "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
             "trigger": config.trigger, "file": saved.name, "file_bytes": sum(p.stat().st_size for p in parts), "proof": asdict(proven),
-            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), str(saved.resolve())), "versions": {p: version(p) for p in PACKAGES},
+            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), str(saved.resolve())),
+            "versions": {package: version(package) for package in PACKAGES},
             **more,
         }  # fmt: skip

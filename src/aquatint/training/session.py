@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 
 from aquatint import stopping
+from aquatint.atomic import replacing
 from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
@@ -14,7 +15,6 @@ from aquatint.data.cache import TensorCache, default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun
 from aquatint.evaluation import proof
-from aquatint.export.atomic import replacing
 from aquatint.families._sources import lasting
 from aquatint.registry import families
 from aquatint.sinks import log
@@ -87,8 +87,8 @@ class Session:
     def derived(self) -> Derived:
         config = self.config
         return derive(
-            self.num_training, given_steps=config.steps, given_batch=config.batch_size, given_lr=config.lr,
-            standard_lr=config.method.default_lr, width=self.bundle.width, num_parts=config.accumulate * self.runtime.num_processes,
+            self.num_training, given=(config.steps, config.batch_size, config.lr), standard_lr=config.method.default_lr,
+            width=self.bundle.width, num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
     @cached_property
@@ -148,7 +148,8 @@ class Session:
     def _plan(self) -> BatchPlan:
         buckets = {size: index for index, size in enumerate(dict.fromkeys(self.sizes))}
         return BatchPlan(
-            [buckets[size] for size in self.sizes[: self.num_training]], batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
+            [buckets[size] for size in self.sizes[: self.num_training]],
+            batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
             num_processes=self.runtime.num_processes, rank=self.runtime.rank,
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
         )  # fmt: skip
@@ -176,7 +177,8 @@ class Session:
             yield Noted(step=0, text=reason)
         if self.config.precision == "auto" and self.runtime.device.type != "cuda":
             speedup = bf16_speedup(self.runtime.device)
-            yield Noted(step=0, text=f"precision={str(self.precision).removeprefix('torch.')}: bf16 runs {speedup:.1f} times as fast as fp32 here")
+            chosen = str(self.precision).removeprefix("torch.")
+            yield Noted(step=0, text=f"precision={chosen}: bf16 runs {speedup:.1f} times as fast as fp32 here")
 
     def _resume(self, trainer: Trainer) -> Iterator[Event]:
         """Raises `BadRun` when the run is not the one that the checkpoint is of, or no checkpoint is whole."""

@@ -105,7 +105,8 @@ class Train(Config):
         return True if value == "latest" else value
 
     main: ClassVar = (
-        "data", "base", "method", "method.rank", "trigger", "out", "steps", "batch_size", "lr", "seed", "images.resolution", "samples.prompts",
+        "data", "base", "method", "method.rank", "trigger", "out", "steps", "batch_size", "lr", "seed", "images.resolution",
+        "samples.prompts",
     )  # fmt: skip
     positional: ClassVar = ("data",)
     aliases: ClassVar = {

@@ -2,13 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
 
 @contextmanager
@@ -20,25 +16,17 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield aside
         for file in [aside] if aside.is_file() else [p for p in aside.rglob("*") if p.is_file()]:
-            _flush(file)
+            flush(file)
         if path.is_dir():
             _remove(path)
         os.replace(aside, path)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         _remove(aside)
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
-    """A safetensors file; refuses numbers that are not finite (no file ever holds one)."""
-    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise FloatingPointError(f"{len(bad)} tensors are not finite, first {bad[0]}; {path} was not written")
-    with replacing(path) as aside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside, metadata=dict(metadata))
-
-
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Force a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

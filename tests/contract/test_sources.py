@@ -1,0 +1,252 @@
+"""Where a base may come from, all without a network: a folder, a Hub id in the cache, a single file; and what is refused (R59, R60)."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.constants import HF_HUB_CACHE
+from safetensors.torch import load_file, save_file
+
+from aquatint.core.fingerprint import fingerprint
+from aquatint.errors import BadBase
+from aquatint.families import _sources, sd
+
+CONFIG_OF_V1 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+"""Where diffusers looks for the settings of a single file of this architecture."""
+
+
+@pytest.fixture
+def base(tiny_sd, tmp_path) -> Path:
+    """A copy of the miniature, to be spoiled."""
+    return shutil.copytree(tiny_sd, tmp_path / "base")
+
+
+@pytest.fixture
+def on_hub():
+    """(folder, "owner/name") -> as the Hub's client caches it: blobs by hash, a snapshot of links, a ref."""
+    made = []
+
+    def put(folder, name):
+        place = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+        made.append(place)
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        for part in ("blobs", "refs", f"snapshots/{commit}"):
+            (place / part).mkdir(parents=True)
+        (place / "refs" / "main").write_text(commit)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        assert len(files) > 5
+        for number, path in enumerate(files):
+            blob, link = place / "blobs" / f"{number:040x}", place / "snapshots" / commit / path.relative_to(folder)
+            shutil.copy(path, blob)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(blob)
+        return name
+
+    yield put
+    for place in made:
+        shutil.rmtree(place)
+
+
+def prints(bundle):
+    return [fingerprint(module) for module in bundle.modules]
+
+
+def test_a_folder_loads_in_float32_with_its_own_objective(tiny_sd, tmp_path):
+    bundle = sd.load(tiny_sd)
+    assert {p.dtype for module in bundle.modules for p in module.parameters()} == {torch.float32}
+    assert (bundle.objective.prediction, bundle.objective.process.num_steps, bundle.resolution_px) == ("epsilon", 1000, 16)
+    velocity = shutil.copytree(tiny_sd, tmp_path / "velocity")
+    settings = velocity / "scheduler" / "scheduler_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}))
+    found = sd.load(str(velocity)).objective
+    assert found.prediction == "v_prediction"
+    assert found.process.alpha(torch.ones(1)) < 1e-3
+
+
+def test_weights_stored_in_half_precision_become_float32(base):
+    file = base / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file)
+    assert {p.dtype for p in sd.load(base).denoiser.parameters()} == {torch.float32}
+
+
+def test_a_hub_id_in_the_cache_loads_without_a_network(tiny_sd, on_hub):
+    assert prints(sd.load(on_hub(tiny_sd, "somebody/tiny-sd"))) == prints(sd.load(tiny_sd))
+
+
+def test_a_single_file_loads(tiny_sd, on_hub, tmp_path):
+    file = tmp_path / "tiny.safetensors"
+    save_file(as_single_file(tiny_sd), file)
+    on_hub(tiny_sd, CONFIG_OF_V1)
+    assert prints(sd.load(file)) == prints(sd.load(tiny_sd))
+
+
+class Bomb:
+    """Its pickle writes a file when it is opened without care."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.bin", "model"])
+def test_a_pickle_is_refused_unopened(name, tmp_path):
+    torch.save({"state_dict": Bomb(tmp_path / "trace")}, tmp_path / name)
+    with pytest.raises(BadBase, match=r"only \.safetensors files are opened"):
+        sd.load(tmp_path / name)
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_pickle_in_disguise_is_refused_unexecuted(base, tmp_path):
+    trace, file = tmp_path / "trace", tmp_path / "model.safetensors"
+    torch.save({"state_dict": Bomb(trace)}, file)
+    with pytest.raises(BadBase, match=re.escape(f"base={file}: ")):
+        sd.load(file)
+    part = base / "unet"
+    (part / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({"conv_in.weight": Bomb(trace)}, part / "diffusion_pytorch_model.bin")
+    with pytest.raises(BadBase, match=re.escape(f"base={base}: ")):
+        sd.load(base)
+    assert not trace.exists()
+    torch.load(part / "diffusion_pytorch_model.bin", weights_only=False)
+    assert trace.exists()  # the bomb was live
+
+
+def spoil_index(base):
+    (base / "model_index.json").write_text("{")
+
+
+def lose_index(base):
+    (base / "model_index.json").unlink()
+
+
+def lose_weights(base):
+    (base / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+
+
+def cut_weights(base):
+    file = base / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:20000])
+
+
+def rename_class(base):
+    file = base / "model_index.json"
+    file.write_text(file.read_text().replace("StableDiffusionPipeline", "StableDiffusionXLPipeline"))
+
+
+def predict_otherwise(base):
+    file = base / "scheduler" / "scheduler_config.json"
+    file.write_text(file.read_text().replace('"epsilon"', '"something"'))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_index, "its model_index.json cannot be read"),
+        (lose_index, "this folder is no diffusers model"),
+        (lose_weights, "diffusion_pytorch_model"),
+        (cut_weights, "diffusion_pytorch_model"),
+        (rename_class, "this is a StableDiffusionXLPipeline, and a StableDiffusionPipeline was asked for"),
+        (predict_otherwise, "'something' is not one of epsilon, sample"),
+    ],
+)
+def test_a_spoiled_folder_is_refused_with_its_reason(spoil, message, base):
+    spoil(base)
+    with pytest.raises(BadBase, match=message):
+        sd.load(base)
+
+
+def test_a_model_of_another_class_is_refused_in_the_hub_s_cache_too(base, on_hub):
+    rename_class(base)
+    with pytest.raises(BadBase, match="this is a StableDiffusionXLPipeline"):
+        sd.load(on_hub(base, "somebody/tiny-xl"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("./nowhere", "no such folder or file"),
+        ("nowhere", "no such folder or file, and a Hub id has the form owner/name"),
+        ("pockett", "did you mean 'pocket'"),
+        ("a/b/c", "no such folder or file"),
+        ("nobody/nothing-such", "nobody/nothing-such"),
+    ],
+)
+def test_what_is_missing_is_named(source, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadBase, match=message):
+        sd.load(source)
+
+
+def test_an_adapter_is_no_base(tmp_path, tiny_sd, on_hub):
+    on_hub(tiny_sd, CONFIG_OF_V1)
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    save_file({"unet.mid_block.attentions.0.lora_A.weight": torch.zeros(2, 2)}, file)
+    with pytest.raises(BadBase, match=re.escape(str(file))):
+        sd.load(file)
+
+
+def test_a_place_keeps_its_meaning_from_another_working_directory(base, monkeypatch):
+    monkeypatch.chdir(base.parent)
+    assert _sources.lasting("base") == str(base)
+    assert _sources.lasting("somebody/tiny-sd") == "somebody/tiny-sd"
+    (base.parent / "pocket").mkdir()
+    assert _sources.lasting("pocket") == "pocket"  # the built-in one
+
+
+# ---------------------------------------------------------------------------------------------------- the single file
+
+UNET = [
+    (r"^conv_in\.", "input_blocks.0.0."),
+    (r"^time_embedding\.linear_1\.", "time_embed.0."),
+    (r"^time_embedding\.linear_2\.", "time_embed.2."),
+    (r"^conv_norm_out\.", "out.0."),
+    (r"^conv_out\.", "out.2."),
+    (r"^down_blocks\.(\d)\.resnets\.0\.", lambda m: f"input_blocks.{1 + 2 * int(m[1])}.0."),
+    (r"^down_blocks\.(\d)\.attentions\.0\.", lambda m: f"input_blocks.{1 + 2 * int(m[1])}.1."),
+    (r"^down_blocks\.(\d)\.downsamplers\.0\.conv\.", lambda m: f"input_blocks.{2 + 2 * int(m[1])}.0.op."),
+    (r"^mid_block\.resnets\.(\d)\.", lambda m: f"middle_block.{2 * int(m[1])}."),
+    (r"^mid_block\.attentions\.0\.", "middle_block.1."),
+    (r"^up_blocks\.(\d)\.resnets\.(\d)\.", lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.0."),
+    (r"^up_blocks\.(\d)\.attentions\.(\d)\.", lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.1."),
+    (r"^up_blocks\.0\.upsamplers\.0\.", "output_blocks.1.2."),
+    (r"(blocks?\.\d+(?:\.0)?)\.norm1\.", r"\1.in_layers.0."),
+    (r"(blocks?\.\d+(?:\.0)?)\.conv1\.", r"\1.in_layers.2."),
+    (r"\.time_emb_proj\.", ".emb_layers.1."),
+    (r"(blocks?\.\d+(?:\.0)?)\.norm2\.", r"\1.out_layers.0."),
+    (r"\.conv2\.", ".out_layers.3."),
+    (r"\.conv_shortcut\.", ".skip_connection."),
+]
+VAE = [
+    (r"down_blocks\.(\d)\.resnets\.", r"down.\1.block."),
+    (r"down_blocks\.(\d)\.downsamplers\.0\.", r"down.\1.downsample."),
+    (r"up_blocks\.(\d)\.resnets\.", lambda m: f"up.{1 - int(m[1])}.block."),
+    (r"up_blocks\.(\d)\.upsamplers\.0\.", lambda m: f"up.{1 - int(m[1])}.upsample."),
+    (r"mid_block\.resnets\.(\d)\.", lambda m: f"mid.block_{int(m[1]) + 1}."),
+    (r"mid_block\.attentions\.0\.group_norm\.", "mid.attn_1.norm."),
+    (r"mid_block\.attentions\.0\.to_out\.0\.", "mid.attn_1.proj_out."),
+    (r"mid_block\.attentions\.0\.to_", "mid.attn_1."),
+    (r"conv_norm_out\.", "norm_out."),
+    (r"conv_shortcut\.", "nin_shortcut."),
+]
+
+
+def as_single_file(folder: Path) -> dict[str, torch.Tensor]:
+    """The miniature under the names of the original Stable Diffusion code."""
+    unet, vae = (load_file(folder / part / "diffusion_pytorch_model.safetensors") for part in ("unet", "vae"))
+    text = load_file(folder / "text_encoder" / "model.safetensors")
+    tensors = {f"model.diffusion_model.{renamed(name, UNET)}": tensor for name, tensor in unet.items()}
+    for name, tensor in vae.items():
+        is_attention = re.search(r"attentions\.0\.to_.*weight", name)
+        tensors[f"first_stage_model.{renamed(name, VAE)}"] = tensor[:, :, None, None] if is_attention else tensor
+    return tensors | {f"cond_stage_model.transformer.text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in text.items()}
+
+
+def renamed(name, table):
+    for pattern, replacement in table:
+        name = re.sub(pattern, replacement, name)
+    return name
