@@ -27,7 +27,7 @@ class Full(Method, kind="full"):
 
     @property
     def default_lr(self) -> float:
-        return 1e-4
+        return 1e-5
 
     def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
         bundle.freeze()

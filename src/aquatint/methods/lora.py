@@ -38,7 +38,7 @@ class LoRA(Method, kind="lora"):
 
     @property
     def default_lr(self) -> float:
-        return 1e-3 if self.convolutions else 2e-3
+        return 1e-4
 
     def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
         bundle.freeze()

@@ -88,7 +88,8 @@ class Session:
         config = self.config
         return derive(
             self.num_training, given=(config.steps, config.batch_size, config.lr), standard_lr=config.method.default_lr,
-            width=self.bundle.width, num_parts=config.accumulate * self.runtime.num_processes,
+            width=self.bundle.width, resolution_px=config.images.resolution or self.bundle.resolution_px,
+            num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
     @cached_property
