@@ -20,6 +20,8 @@ from pictures import copy_folder, draw_folder
 from timing import Timed, run_timed
 
 BATCH_SIZE, RANK, NUM_PICTURES, LEARNING_RATE, ROUNDS = 8, 16, 32, 1e-4, 2
+MAX_SPREAD = 1.1
+"""Fastest over slowest round of one tool, above which the machine was not at rest."""
 
 
 def main() -> None:
@@ -38,6 +40,8 @@ def main() -> None:
                 _say(tool, timed[-1])
     rates = {tool: mean(timed.steps_per_second for timed in done) for tool, done in runs.items()}
     ratio = rates["aquatint"] / rates["diffusers"]
+    for tool, done in runs.items():
+        _warn_if_unsteady(tool, [timed.steps_per_second for timed in done])
     print(f"aquatint {rates['aquatint']:.3f} steps/s, diffusers {rates['diffusers']:.3f} steps/s: {ratio:.2f} times as fast")
     shared = {"base": arguments.base, "steps": arguments.steps, "batch_size": BATCH_SIZE, "rank": RANK, "precision": arguments.precision}
     kept = {tool: [asdict(timed) for timed in done] for tool, done in runs.items()}
@@ -94,7 +98,12 @@ def _resolution(base: str) -> int:
 
     folder = Path(resolve(base))
     unet, vae = (json.loads((folder / part / "config.json").read_text()) for part in ("unet", "vae"))
-    return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+    return int(unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1))
+
+
+def _warn_if_unsteady(tool: str, rates: Sequence[float]) -> None:
+    if max(rates) > MAX_SPREAD * min(rates):
+        print(f"warning: the rounds of {tool} differ by {max(rates) / min(rates) - 1:.0%}; the ratio below says little")
 
 
 def _say(tool: str, timed: Timed) -> None:

@@ -14,7 +14,7 @@ import transforms_stand_in
 from timing import Stopwatch
 
 
-def main(out: Path, script: str, arguments: list[str]) -> None:
+def main(out: Path, script: str, *, arguments: list[str]) -> None:
     import accelerate
     import diffusers.utils
 
@@ -22,7 +22,7 @@ def main(out: Path, script: str, arguments: list[str]) -> None:
     watch = Stopwatch()
     log = accelerate.Accelerator.log
 
-    def timed_log(self: Any, values: dict[str, Any], step: int | None = None, log_kwargs: dict[str, Any] | None = None) -> None:
+    def timed_log(self: Any, values: dict[str, Any], *, step: int | None = None, log_kwargs: dict[str, Any] | None = None) -> None:
         watch.tick()
         log(self, values, step=step, log_kwargs=log_kwargs or {})
 
@@ -34,4 +34,4 @@ def main(out: Path, script: str, arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], arguments=sys.argv[3:])

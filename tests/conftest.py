@@ -91,8 +91,8 @@ def _make_trainer(bundle, family, *, method, folder, num_steps, **how):
     return Trainer(
         LossModule(family, bundle, trained=parameters), parameters,
         build(how.get("optimizer", "adamw"), parameters.values(), lr=how.get("lr", 1e-3), weight_decay=0.01),
-        warmup_cosine(num_steps=num_steps, warmup_steps=2), BatchSource(examples, plan, 0, how.get("caption_dropout", 0.0)), Runtime(cpu=True),
-        folder, num_steps=num_steps, average=MovingAverage(parameters, how["ema"]) if "ema" in how else None,
+        warmup_cosine(num_steps=num_steps, warmup_steps=2), BatchSource(examples, plan, 0, how.get("caption_dropout", 0.0)),
+        Runtime(cpu=True), folder, num_steps=num_steps, average=MovingAverage(parameters, how["ema"]) if "ema" in how else None,
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def run_command(name: str, arguments: list[str]) -> int:
     if flags & {"--help", "-h", "--help-all"}:
         from aquatint.manual import command_help
 
-        print(command_help(name.replace("_", "-"), cls, module.__doc__ or "", is_complete="--help-all" in flags))
+        print(command_help(name.replace("_", "-"), cls, text=module.__doc__ or "", is_complete="--help-all" in flags))
         return 0
     config = cls.read(rest)
     if "--show" in flags:

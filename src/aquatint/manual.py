@@ -26,7 +26,7 @@ def overview(commands: Mapping[str, str], version: str) -> str:
     return "\n".join([title, "", usage, "", *_table(commands), "", "`aquatint COMMAND --help` lists the settings of a command."])
 
 
-def command_help(name: str, cls: type[Config], text: str, *, is_complete: bool) -> str:
+def command_help(name: str, cls: type[Config], *, text: str, is_complete: bool) -> str:
     """What a command does and its settings: the main ones, or all with their aliases."""
     from aquatint.explanation import explain_fields
 

@@ -43,7 +43,7 @@ class Registry:
     def names(self) -> list[str]:
         """All names, sorted. Raises ShadowedName when a plug-in takes a name that is in use."""
         ours = self._own_names()
-        return sorted({*ours, *_plugins(self.package, self.what, frozenset(ours), tuple(sys.path))})
+        return sorted({*ours, *_plugins(self.package, self.what, own_names=frozenset(ours), _path=tuple(sys.path))})
 
     def __contains__(self, name: str) -> bool:
         return name in self.names()
@@ -73,11 +73,11 @@ class Registry:
         return {m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_") and m.name != "base"}
 
     def _plugin(self, name: str) -> EntryPoint | None:
-        return _plugins(self.package, self.what, frozenset(self._own_names()), tuple(sys.path)).get(name)
+        return _plugins(self.package, self.what, own_names=frozenset(self._own_names()), _path=tuple(sys.path)).get(name)
 
 
 @cache
-def _plugins(package: str, what: str, own_names: frozenset[str], _path: tuple[str, ...]) -> dict[str, EntryPoint]:
+def _plugins(package: str, what: str, *, own_names: frozenset[str], _path: tuple[str, ...]) -> dict[str, EntryPoint]:
     """Looked for once for each state of `sys.path`: reading all installed packages takes tens of milliseconds."""
     found: dict[str, EntryPoint] = {}
     for plugin in entry_points(group=package):

@@ -214,10 +214,12 @@ UNET = [
     (r"^up_blocks\.(\d)\.resnets\.(\d)\.", lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.0."),
     (r"^up_blocks\.(\d)\.attentions\.(\d)\.", lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.1."),
     (r"^up_blocks\.0\.upsamplers\.0\.", "output_blocks.1.2."),
-    (r"(blocks?\.\d+(?:\.0)?)\.norm1\.", r"\1.in_layers.0."),
-    (r"(blocks?\.\d+(?:\.0)?)\.conv1\.", r"\1.in_layers.2."),
+]
+RESNET = [
+    (r"\.norm1\.", ".in_layers.0."),
+    (r"\.conv1\.", ".in_layers.2."),
     (r"\.time_emb_proj\.", ".emb_layers.1."),
-    (r"(blocks?\.\d+(?:\.0)?)\.norm2\.", r"\1.out_layers.0."),
+    (r"\.norm2\.", ".out_layers.0."),
     (r"\.conv2\.", ".out_layers.3."),
     (r"\.conv_shortcut\.", ".skip_connection."),
 ]
@@ -239,11 +241,13 @@ def as_single_file(folder: Path) -> dict[str, torch.Tensor]:
     """The miniature under the names of the original Stable Diffusion code."""
     unet, vae = (load_file(folder / part / "diffusion_pytorch_model.safetensors") for part in ("unet", "vae"))
     text = load_file(folder / "text_encoder" / "model.safetensors")
-    tensors = {f"model.diffusion_model.{renamed(name, UNET)}": tensor for name, tensor in unet.items()}
+    tables = {name: UNET + RESNET if ".resnets." in name else UNET for name in unet}
+    tensors = {f"model.diffusion_model.{renamed(name, tables[name])}": tensor for name, tensor in unet.items()}
     for name, tensor in vae.items():
         is_attention = re.search(r"attentions\.0\.to_.*weight", name)
         tensors[f"first_stage_model.{renamed(name, VAE)}"] = tensor[:, :, None, None] if is_attention else tensor
-    return tensors | {f"cond_stage_model.transformer.text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in text.items()}
+    inside = "cond_stage_model.transformer.text_model."
+    return tensors | {inside + name.removeprefix("text_model."): tensor for name, tensor in text.items()}
 
 
 def renamed(name, table):

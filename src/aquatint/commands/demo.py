@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from aquatint.core.family import Bundle
     from aquatint.evaluation.demonstration import Style, Subject
+    from aquatint.evaluation.learning import Interval
     from aquatint.training.events import Event
 
 
@@ -51,7 +52,7 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
     pictures_dir = _pictures(name, config)
     folder = RunFolder(free_name(config.out / name))
     settings = Train.read([f"data={pictures_dir}", f"out={folder.path}", f"trigger={WORD}" if name == "subject" else "base=pocket"])
-    proof = _proof(name, config, pictures_dir)
+    proof = _proof(name, config, pictures_dir=pictures_dir)
     yield f"== {name}: {len(list(pictures_dir.glob('*.png')))} pictures from {pictures_dir}"
     base: Bundle = families[settings.family].load(settings.base).freeze()
     yield "measuring the base model …"
@@ -60,10 +61,10 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
     settings.method.load(base, folder.path / folder.read_facts()["file"])
     yield "measuring the tuned model, loaded from its file …"
     after, shown_after = proof.measure(base), proof.show(base)
-    yield _table(name, before, after)
+    yield _table(name, before=before, after=after)
     page = folder.path / "before_after.png"
-    _sheet(pictures_dir, proof, [shown_before, shown_after]).save(page)
-    _keep(folder, before, after)
+    _sheet(pictures_dir, proof, shown=[shown_before, shown_after]).save(page)
+    _keep(folder, before=before, after=after)
     yield f"look at {page} and {folder.path / 'report.html'}"
 
 
@@ -75,7 +76,7 @@ def _pictures(name: str, config: Demo) -> Path:
     return Path(str(files("aquatint") / "models" / "demo" / name))
 
 
-def _proof(name: str, config: Demo, pictures_dir: Path) -> Subject | Style:
+def _proof(name: str, config: Demo, *, pictures_dir: Path) -> Subject | Style:
     import torch
 
     from aquatint.evaluation.demonstration import Style, Subject
@@ -88,7 +89,7 @@ def _proof(name: str, config: Demo, pictures_dir: Path) -> Subject | Style:
     return Subject(embedded(), config.thing, WORD, pictures_dir, precision)
 
 
-def _table(name: str, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> Table:
+def _table(name: str, *, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> Table:
     from rich.table import Table
 
     from aquatint.evaluation.statistics import bootstrap
@@ -98,19 +99,21 @@ def _table(name: str, before: Mapping[str, Sequence[float]], after: Mapping[str,
         table.add_column(column)
     for measure in before:
         form = _similarity if measure.startswith("CLIP") else _percent
-        table.add_row(measure, form(*bootstrap(before[measure])), form(*bootstrap(after[measure])))
+        table.add_row(measure, form(bootstrap(before[measure])), form(bootstrap(after[measure])))
     return table
 
 
-def _percent(low: float, mean: float, high: float) -> str:
+def _percent(interval: Interval) -> str:
+    low, mean, high = interval
     return f"{mean:.0%}  ({low:.0%} to {high:.0%})"
 
 
-def _similarity(low: float, mean: float, high: float) -> str:
+def _similarity(interval: Interval) -> str:
+    low, mean, high = interval
     return f"{mean:.3f}  ({low:.3f} to {high:.3f})"
 
 
-def _sheet(pictures_dir: Path, proof: Subject | Style, shown: Sequence[Sequence[Any]]) -> Any:
+def _sheet(pictures_dir: Path, proof: Subject | Style, *, shown: Sequence[Sequence[Any]]) -> Any:
     from aquatint.evaluation.learning import read_pictures
     from aquatint.generation.sheet import sheet
 
@@ -119,7 +122,7 @@ def _sheet(pictures_dir: Path, proof: Subject | Style, shown: Sequence[Sequence[
     return sheet([pictures, *shown], row_titles=["your pictures", "before", "after"], column_titles=titles)
 
 
-def _keep(folder: Any, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> None:
+def _keep(folder: Any, *, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> None:
     """The measures join the run's facts, and its pages are made anew."""
     from aquatint.evaluation.report import write_readme, write_report
     from aquatint.evaluation.statistics import bootstrap

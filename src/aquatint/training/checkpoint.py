@@ -18,6 +18,7 @@ from aquatint.errors import AquatintError
 
 MANIFEST, FACTS = "manifest.json", "facts.json"
 PARTS = ("trained", "optimizer", "average")
+FILES = (FACTS, *(f"{part}.safetensors" for part in PARTS))
 
 
 class NotFinite(AquatintError):
@@ -97,16 +98,14 @@ def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        return f"its manifest cannot be read ({error})"
-    missing = {FACTS, *(f"{name}.safetensors" for name in PARTS)} - set(manifest)
-    if missing:
-        return f"its manifest lacks {', '.join(sorted(missing))}"
-    for name, entry in manifest.items():
+        sealed = {name: (int(manifest[name]["bytes"]), str(manifest[name]["sha256"])) for name in FILES}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"its manifest cannot be read ({error!r})"
+    for name, (num_bytes, digest) in sealed.items():
         file = path / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"]:
+        if not file.is_file() or file.stat().st_size != num_bytes:
             return f"{name} is missing or cut off"
-        if _digest(file) != entry["sha256"]:
+        if _digest(file) != digest:
             return f"{name} does not match its hash"
     return None
 

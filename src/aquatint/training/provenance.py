@@ -9,15 +9,15 @@ from aquatint.core.fingerprint import fingerprint
 from aquatint.data.records import ImageRecord
 from aquatint.training.settings import Train
 
-NOT_OF_THE_WEIGHTS = {"data", "base", "out", "resume", "cpu", "samples", "validation", "checkpoints"}
-"""Settings that change no step, or whose content is compared instead."""
+BESIDE_THE_WEIGHTS = ("data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints")
+"""Settings, or sections of them, that change no step, or whose content is compared instead."""
 DECISIVE = ("method", "family", "optimizer.name", "ema")
 """Settings, or sections of them, that the saved state fits or does not."""
 
 
 def provenance(config: Train, records: Sequence[ImageRecord], *, bundle: Bundle) -> dict[str, Any]:
     """Plain values for a checkpoint's facts. `config` is settled, `bundle` as it was loaded."""
-    settings = {name: value for name, value in config.model_dump(mode="json").items() if name not in NOT_OF_THE_WEIGHTS}
+    records = sorted(records, key=lambda record: record.name)
     return {
         "data": {
             "names": [record.name for record in records],
@@ -25,7 +25,7 @@ def provenance(config: Train, records: Sequence[ImageRecord], *, bundle: Bundle)
             "captions": _hash(f"{record.name} {record.caption} {record.weight}" for record in records),
         },
         "base": _hash(fingerprint(module) for module in bundle.modules),
-        "settings": _flat(settings),
+        "settings": {name: value for name, value in _flat(config.model_dump(mode="json")).items() if not _is_of(name, BESIDE_THE_WEIGHTS)},
     }
 
 
@@ -36,12 +36,12 @@ def breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = _data_breaks(before["data"], now["data"])
     if before["base"] != now["base"]:
         found.append("the weights of the base model are others")
-    return found + [text for name, text in _changes(before, now) if _is_decisive(name)]
+    return found + [text for name, text in _changes(before, now) if _is_of(name, DECISIVE)]
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What else differs; the run can go on with it, and is then not what it would have been."""
-    return [text for name, text in _changes(before, now) if not _is_decisive(name)]
+    return [text for name, text in _changes(before, now) if not _is_of(name, DECISIVE)]
 
 
 def _data_breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -60,8 +60,8 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[st
     return [(name, f"{name}={today.get(name)} (was {then.get(name)})") for name in names]
 
 
-def _is_decisive(name: str) -> bool:
-    return any(name == decisive or name.startswith(f"{decisive}.") for decisive in DECISIVE)
+def _is_of(name: str, settings: Sequence[str]) -> bool:
+    return any(name == setting or name.startswith(f"{setting}.") for setting in settings)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

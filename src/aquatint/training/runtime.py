@@ -1,5 +1,6 @@
 """The only file that knows Accelerate: devices, processes, and the exchange of gradients."""
 
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -42,6 +43,12 @@ class Runtime:
         """Sum over the processes."""
         return values if self.num_processes == 1 else self._accelerator.reduce(values, "sum")
 
+    def peak_gib(self) -> float:
+        """The most memory held so far: of the GPU, or of this process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**30
+        return resident_peak_bytes() / 2**30
+
     def wait(self) -> None:
         """Until every process is here."""
         self._accelerator.wait_for_everyone()
@@ -55,3 +62,15 @@ class Runtime:
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
     """Scale gradients to at most `max_norm` (L2, over all of them); returns the norm before."""
     return nn.utils.clip_grad_norm_(list(parameters), max_norm, foreach=True)
+
+
+def resident_peak_bytes() -> int:
+    """Largest resident size of this process; what it holds now where the system does not keep the peak."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

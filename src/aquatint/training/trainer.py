@@ -19,6 +19,7 @@ from aquatint.training.ema import MovingAverage
 from aquatint.training.events import Event, Finished, Saved, Skipped, Started, Stepped, Stopped
 from aquatint.training.runtime import Runtime, clip_gradients
 from aquatint.training.schedules import Schedule
+from aquatint.training.speed import Speed
 
 MAX_SKIPPED, AMONG = 2, 200
 """A run that skips more of its latest steps than this has diverged."""
@@ -83,9 +84,11 @@ class Trainer:
         module, begun, saved_at = self.runtime.distribute(self.loss_module), time.perf_counter(), self.step
         yield Started(step=self.step, num_steps=self.num_steps, num_trainable=sum(p.numel() for p in self.parameters.values()))
         latest: deque[bool] = deque([False], maxlen=AMONG)
+        speed = Speed()
         try:
             while self.step < self.num_steps:
                 event, asked_to_stop = self._step(module)
+                speed.take(event)
                 latest.append(isinstance(event, Skipped))
                 if sum(latest) > MAX_SKIPPED:
                     raise Diverged(self.step, [name for batch in self.batches(self.step - 1) for name in batch.names], self.precision)
@@ -99,7 +102,8 @@ class Trainer:
                     yield Stopped(step=self.step, path=path) if stops_here else Saved(step=self.step, path=path)
                 if stops_here:
                     return
-            yield Finished(step=self.step, seconds=time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            yield Finished(step=self.step, seconds=seconds, measures=speed.measures(seconds, self.runtime.peak_gib()))
         finally:
             if saved_at != self.step and not latest[-1]:
                 self.save()
