@@ -33,10 +33,12 @@ slow: venv  ## All tests
 	@$(TEST) -m 'slow or not slow'
 
 lint: venv  ## Style, types, layers, and the rules of the house
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
-	@$(TEST) tests/house
+	@failed=0; \
+	$(BIN)/ruff check . || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports --no-logo || failed=1; \
+	$(TEST) tests/house || failed=1; \
+	exit $$failed
 
 bench: venv  ## Rate, memory, start-up and --help times of this machine, into benchmarks/results/
 	@$(BIN)/python benchmarks/help.py

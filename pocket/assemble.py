@@ -16,6 +16,8 @@ from things import HELD_OUT, TRAINED
 from transformers import CLIPModel
 from world import PLACES, plain_caption
 
+from aquatint.evaluation.judge import load_judge
+
 LIMIT_BYTES = 45 * 10**6
 
 
@@ -27,7 +29,7 @@ def write_pocket(parts_dir: Path, run_dir: Path, out_dir: Path) -> None:
 
 
 def write_world(parts_dir: Path, out_dir: Path) -> None:
-    shutil.copytree(parts_dir / "judge", out_dir / "judge", dirs_exist_ok=True)
+    load_judge(parts_dir / "judge").half().save(out_dir / "judge")
     shutil.copytree(parts_dir / "clip", out_dir / "clip", dirs_exist_ok=True)
     CLIPModel.from_pretrained(parts_dir / "clip", dtype=torch.float32).to(torch.float16).save_pretrained(out_dir / "clip")
     some_place = next(iter(PLACES))

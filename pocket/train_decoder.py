@@ -62,7 +62,7 @@ def main(out_dir: Path, num_steps: int) -> None:
         trainer.restore(checkpoint.load(newest))
     print(f"before: {psnr(autoencoder, fresh):.2f} dB", flush=True)
     for event in trainer.run():
-        if isinstance(event, Stepped) and event.step % 250 == 0:
+        if isinstance(event, Stepped) and event.step % 500 == 0:
             with trainer.averaged():
                 print(f"{event.step} loss {event.loss:.4f} psnr {psnr(autoencoder, fresh):.2f} dB  {event.seconds:.2f} s", flush=True)
     with trainer.averaged():

@@ -102,8 +102,8 @@ def settings() -> tuple[str, ...]:
     """A short run with all that has a state: warm-up, accumulation, moving average, text encoder; nothing drawn on the way."""
     return (
         "steps=10", "batch_size=1", "accumulate=2", "ema=0.9", "method.rank=2", "method.text_encoder=true", "optimizer.warmup_steps=4",
-        "lr=0.01", "images.flip=true", "loss.caption_dropout=0.2", "precision=fp32", "checkpoints.every=2", "samples.every=0", "samples.num_steps=1",
-        "samples.prompts=a disc", "validation.every=0", "seed=3",
+        "lr=0.01", "images.flip=true", "loss.caption_dropout=0.2", "precision=fp32", "checkpoints.every=2", "seed=3",
+        "samples.every=0", "samples.num_steps=1", "samples.prompts=a disc", "validation.every=0",
     )  # fmt: skip
 
 

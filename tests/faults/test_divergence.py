@@ -26,7 +26,8 @@ def trainer(make_trainer, tmp_path):
         made = make_trainer(SD.tiny(), SD, method=LoRA(rank=2), folder=tmp_path / "states", num_steps=num_steps, **how)
         made.save_every = 1
 
-        def spoil(module, inputs, losses):
+        def spoil(*hooked):
+            _, inputs, losses = hooked
             return losses * torch.nan if inputs[1].step in bad else losses
 
         made.loss_module.register_forward_hook(spoil)

@@ -98,7 +98,7 @@ def test_a_run_killed_at_its_very_end_is_finished_by_a_resume(unbroken, aquatint
 def test_one_signal_saves_and_says_how_to_go_on(signum, aquatint, training, is_as_unbroken, tmp_path):
     run = tmp_path / "run"
     child = aquatint(*training(run))
-    wait_for_step(child, run, 3)
+    wait_for_step(child, run, step=3)
     os.kill(child.pid, signum)
     assert child.wait() == 0, child.text()
     stopped = last_step(run)
@@ -110,7 +110,7 @@ def test_one_signal_saves_and_says_how_to_go_on(signum, aquatint, training, is_a
     assert is_as_unbroken(run)
 
 
-def wait_for_step(child, run, step):
+def wait_for_step(child, run, *, step):
     deadline = time.monotonic() + 180
     while last_step(run) < step and child.is_alive():
         assert time.monotonic() < deadline

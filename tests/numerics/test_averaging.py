@@ -41,7 +41,7 @@ def test_in_place_swaps_and_swaps_back_even_after_an_error():
 
 
 def test_a_restored_average_goes_on_bit_for_bit():
-    def run(average, parameter, steps):
+    def run(average, parameter, *, steps):
         for step in steps:
             with torch.no_grad():
                 parameter.add_(torch.tensor([0.1 * step, 0.7]))
@@ -49,10 +49,10 @@ def test_a_restored_average_goes_on_bit_for_bit():
 
     parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
     straight = MovingAverage({"p": parameter}, 0.9)
-    run(straight, parameter, range(1, 5))
+    run(straight, parameter, steps=range(1, 5))
     other = nn.Parameter(parameter.detach().clone())
     resumed = MovingAverage({"p": other}, 0.9)
     resumed.restore({"p": straight.average["p"].clone()})
-    run(straight, parameter, range(5, 9))
-    run(resumed, other, range(5, 9))
+    run(straight, parameter, steps=range(5, 9))
+    run(resumed, other, steps=range(5, 9))
     assert torch.equal(straight.average["p"], resumed.average["p"])

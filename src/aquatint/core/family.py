@@ -88,5 +88,8 @@ class ModelFamily(Protocol):
     def cut_off(self, bundle: Bundle, prompt: str) -> str:
         """The end of a prompt that the text encoder will not see; empty when it sees all."""
 
+    def words(self, bundle: Bundle) -> list[str]:
+        """The whole words that the tokenizer knows, commonest first."""
+
     def network(self, bundle: Bundle, conditioning: Conditioning) -> Network:
         """Bind the conditioning; hides time units, packing and extra embeddings of the architecture."""

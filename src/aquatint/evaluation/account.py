@@ -32,11 +32,7 @@ def status(record: RunRecord) -> str:
 def measured(record: RunRecord) -> Mapping[str, tuple[list[float], list[float]]]:
     """Name -> (before, after), each [low, mean, high], [value], or []."""
     tree = record.fact("measures")
-    if not isinstance(tree, Mapping):
-        finished = record.of("Finished")[-1:]
-        last = finished[0].get("measures") if finished else None
-        tree = {name: {"after": value} for name, value in last.items()} if isinstance(last, Mapping) else {}
-    sides = {str(name): value for name, value in tree.items() if isinstance(value, Mapping)}
+    sides = {str(name): value for name, value in tree.items() if isinstance(value, Mapping)} if isinstance(tree, Mapping) else {}
     return {name: (_interval(value.get("before")), _interval(value.get("after"))) for name, value in sides.items()}
 
 
@@ -95,7 +91,7 @@ def file_table(run_dir: Path) -> list[tuple[str, str]]:
         "before_after.png": "the same prompts and seeds before and after",
         "report.html": "the run in pictures and numbers; opens in a browser, loads nothing",
         "samples": "pictures drawn during training; each PNG holds its prompt, seed and settings",
-        "config.yaml": "the resolved settings; `aquatint train config.yaml` repeats the run",
+        "config.yaml": "the resolved settings; `aquatint train config.yaml out=again` repeats the run",
         "log.jsonl": "everything the run said, one JSON object a line",
         "facts.json": "numbers about the run, for programs",
         "checkpoints": "states to resume from; not needed to use the result",

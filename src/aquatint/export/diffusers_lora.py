@@ -1,7 +1,7 @@
 """`pytorch_lora_weights.safetensors`: the adapter file that every diffusers pipeline loads.
 
 The scale alpha / rank is folded into B and alpha is written equal to the rank, so a program that ignores alpha is
-right too; the alpha of training stays in the metadata as `ss_network_alpha`.
+right too; the alpha of training stays in the metadata as `aquatint.alpha`.
 """
 
 import json
@@ -31,7 +31,7 @@ def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[st
         settings = {**configs["default"].to_dict(), "r": rank, "lora_alpha": rank}
         adapter_config |= {f"{prefix}.{name}": value for name, value in settings.items() if _is_plain(value)}
     described = json.dumps(adapter_config, sort_keys=True, default=sorted)
-    metadata = {"format": "pt", "lora_adapter_metadata": described, "ss_network_dim": str(rank)}
+    metadata = {"format": "pt", "lora_adapter_metadata": described, "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
     _write_tensors(tensors, path, metadata={**metadata, **facts})
     return path
 

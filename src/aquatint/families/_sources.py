@@ -34,7 +34,7 @@ def check(source: str, class_name: str) -> None:
             raise BadBase(f"base={path}: only .safetensors files are opened; a {kind} file may hold code that runs when it is read")
     elif path.is_dir():
         _check_folder(path, class_name)
-    elif source.startswith((".", "/")) or source.count("/") != 1:
+    elif source.startswith((".", "/")) or source.count("/") != 1 or path.parent.is_dir():
         raise BadBase(f"base={source}: no such folder or file, and a Hub id has the form owner/name{nearest(source, BUILT_IN)}")
 
 
@@ -47,7 +47,7 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
     source = resolve(source)
     check(source, class_name)
     pipeline_class, path = getattr(diffusers, class_name), Path(source)
-    options["dtype"] = torch.float32
+    options |= {"dtype": torch.float32, "use_safetensors": True}  # never unpickle
     try:
         if path.is_file():
             options.pop("requires_safety_checker", None)

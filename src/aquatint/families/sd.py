@@ -66,6 +66,11 @@ def cut_off(bundle, prompt):
     return words.decode(lost).replace("</w>", " ").strip()  # some tokenizers leave the mark of a word's end
 
 
+def words(bundle):
+    ids = bundle.pipeline.tokenizer.get_vocab()  # byte-pair encoding numbers its tokens by how common they are
+    return [token.removesuffix("</w>") for token in sorted(ids, key=ids.get) if token.endswith("</w>")]
+
+
 def network(bundle, conditioning):
     index = bundle.objective.process.index
     return lambda x_t, t: bundle.denoiser(x_t, index(t), encoder_hidden_states=conditioning["prompt_embeds"], return_dict=False)[0]

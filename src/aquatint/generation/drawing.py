@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -26,9 +27,14 @@ class Request:
 
 def draw(bundle: Bundle, requests: Sequence[Request], *, batch_size: int = 1, precision: torch.dtype = torch.float32) -> Iterator[Image]:
     """Yields one picture for each request, in order. Requests of one batch must agree in all but prompt and seed."""
-    device = next(bundle.denoiser.parameters()).device
     for start in range(0, len(requests), batch_size):
-        yield from _draw_batch(bundle, requests[start : start + batch_size], device=device, precision=precision)
+        yield from _run(bundle, requests[start : start + batch_size], precision=precision, output_type="pil")
+
+
+def draw_latents(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype = torch.float32) -> torch.Tensor:
+    """The same before the autoencoder: (B, C, H, W), in the units that the network is trained on."""
+    latents: torch.Tensor = _run(bundle, requests, precision=precision, output_type="latent")
+    return latents
 
 
 def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str) -> PngInfo:
@@ -41,15 +47,15 @@ def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str
     return info
 
 
-def _draw_batch(bundle: Bundle, requests: Sequence[Request], *, device: torch.device, precision: torch.dtype) -> list[Image]:
-    first, pipeline = requests[0], bundle.pipeline
+def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype, output_type: str) -> Any:
+    first, pipeline, device = requests[0], bundle.pipeline, next(bundle.denoiser.parameters()).device
     pipeline.set_progress_bar_config(disable=True)
     was_training = [m for m in bundle.modules if m.training]
     for module in was_training:
         module.eval()
     try:
         with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            pictures: list[Image] = pipeline(
+            drawn = pipeline(
                 prompt=[r.prompt for r in requests],
                 negative_prompt=[r.negative for r in requests] if any(r.negative for r in requests) else None,
                 num_inference_steps=first.num_steps,
@@ -57,8 +63,9 @@ def _draw_batch(bundle: Bundle, requests: Sequence[Request], *, device: torch.de
                 height=first.height_px,
                 width=first.width_px,
                 generator=[torch.Generator().manual_seed(r.seed) for r in requests],
+                output_type=output_type,
             ).images
     finally:
         for module in was_training:
             module.train()
-    return pictures
+    return drawn

@@ -44,7 +44,7 @@ class Full(Method, kind="full"):
         return write(bundle, out_dir / FOLDER, facts=facts)
 
     def load(self, bundle: Bundle, saved: Path) -> None:
-        fresh = type(bundle.pipeline).from_pretrained(saved, safety_checker=None)
+        fresh = type(bundle.pipeline).from_pretrained(saved, use_safetensors=True, safety_checker=None)
         bundle.denoiser.load_state_dict(fresh.unet.state_dict())
         for ours, theirs in zip(bundle.text_encoders, [fresh.text_encoder], strict=True):
             ours.load_state_dict(theirs.state_dict())

@@ -86,7 +86,7 @@ class LoRA(Method, kind="lora"):
         from aquatint.export.diffusers_lora import write
 
         scale = (self.alpha or self.rank) / self.rank
-        return write(bundle, out_dir / FILE, rank=self.rank, scale=scale, facts={**facts, "ss_network_alpha": str(self.alpha or self.rank)})
+        return write(bundle, out_dir / FILE, rank=self.rank, scale=scale, facts={**facts, "aquatint.alpha": str(self.alpha or self.rank)})
 
     def load(self, bundle: Bundle, saved: Path) -> None:
         bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)

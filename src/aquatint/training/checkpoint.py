@@ -135,7 +135,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
             for full, value in tensors.items():
                 if full.startswith(prefix) and "/" not in full[len(prefix) :]:
                     slot = full[len(prefix) :]
-                    device = "cpu" if slot == "step" else parameter.device
+                    is_on_host = slot == "step" and not (group.get("fused") or group.get("capturable"))
+                    device = "cpu" if is_on_host else parameter.device
                     optimizer.state[parameter][slot] = value.clone().to(device)
 
 

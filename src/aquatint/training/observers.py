@@ -8,9 +8,9 @@ from aquatint.training.events import Event, Started, Stepped
 Due = Callable[[int], bool]
 
 
-def regularly(every: int, num_steps: int) -> Due:
-    """At step 0, every `every` steps and at the end; never when `every` is 0."""
-    return lambda step: every > 0 and (step % every == 0 or step == num_steps)
+def regularly(every: int, num_steps: int, *, ends: bool = True) -> Due:
+    """At step 0 and every `every` steps; at the last step if it `ends` so; never when `every` is 0."""
+    return lambda step: every > 0 and (ends if step == num_steps else step % every == 0)
 
 
 def interleaved(events: Iterator[Event], act: Callable[[int], Event], *, due: Due) -> Iterator[Event]:

@@ -38,12 +38,19 @@ def check(config: Train) -> Checked:
 
 
 def _out(config: Train, problems: list[Problem]) -> Path:
+    if config.out is None and config.resume:
+        problems.append(Problem("resume", "out= must name the run's folder"))
     if config.out is None:
         return free_name(Path("runs") / config.data.resolve().name)
     has_run = (config.out / "config.yaml").is_file()
     if has_run and not config.resume:
         advice = f"go on with it (aquatint resume {config.out}), or choose another folder"
         problems.append(Problem("out", f"{config.out} holds another run; {advice}"))
+    own, pictures = config.out.resolve(), config.data.resolve()
+    if own == pictures or own in pictures.parents or pictures in own.parents:
+        problems.append(Problem("out", f"{config.out} and the pictures' folder {config.data} lie in each other, and pictures are never written to"))
+    elif not has_run and config.out.is_dir() and any(config.out.iterdir()):
+        problems.append(Problem("out", f"{config.out} holds files that are not of a run; choose a new or an empty folder"))
     if config.resume and not has_run:
         problems.append(Problem("resume", f"{config.out} holds no run to go on with"))
     if config.out.exists() and not config.out.is_dir():

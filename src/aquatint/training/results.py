@@ -43,7 +43,7 @@ class Results:
         for module in fresh.modules:
             module.to(next(bundle.denoiser.parameters()).device)
         proven = proof.prove(saved, fresh=fresh, family=self.family, method=self.config.method, base=self.base_answer, trained=trained)
-        after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests)))
+        after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
         more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}

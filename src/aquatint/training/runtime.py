@@ -3,17 +3,24 @@
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
+
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait while the first one encodes a large set or draws."""
 
 
 class Runtime:
     """One process of a run, alone or among others (`accelerate launch`)."""
 
     def __init__(self, *, cpu: bool = False):
-        self._accelerator = Accelerator(cpu=cpu)
+        patience = InitProcessGroupKwargs(timeout=PATIENCE)
+        self._accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patience])
 
     @property
     def device(self) -> torch.device:

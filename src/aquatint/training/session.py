@@ -1,6 +1,6 @@
 """One run from checked settings to a proven file: puts the parts together, and holds no mathematics."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -16,10 +16,11 @@ from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun
 from aquatint.evaluation import proof
 from aquatint.families._sources import lasting
+from aquatint.generation.drawing import Request
 from aquatint.registry import families
 from aquatint.sinks import log
 from aquatint.training import provenance, validation
-from aquatint.training.batch import BatchSource, Examples
+from aquatint.training.batch import Batch, BatchSource, Examples
 from aquatint.training.defaults import Derived, derive
 from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding, Size
@@ -30,12 +31,17 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import bf16_speedup, is_bf16_fast
 from aquatint.training.preflight import Checked
+from aquatint.training.prior import Prior, PriorSource, drawn, words_of
+from aquatint.training.prior import prompts as prior_prompts
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
 from aquatint.training.samples import Sampler, requests
 from aquatint.training.schedules import SCHEDULES
 from aquatint.training.settings import Train
 from aquatint.training.trainer import Trainer
+
+NUM_PRIOR = 64
+"""The base's own pictures beside a subject's, when the user names no number."""
 
 
 class Session:
@@ -49,22 +55,23 @@ class Session:
 
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
-        try:
-            yield from self._notes()
-            base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
-            results = Results(self.config, self.folder, self.family, self.records, base_answer)
-            trainer = self.trainer
-            yield from self._resume(trainer)
-            self._write_config()
-            with stopping.deferred():
-                for event in log(self._observed(trainer), self.folder.log):
-                    if isinstance(event, Finished) and self.runtime.is_main:
-                        with trainer.averaged():
-                            proven = results.write(self.bundle, self.sampler, step=trainer.step, facts=self._facts(event))
-                        yield Noted(step=trainer.step, text=proven.sentence())
-                    yield event
-        finally:
-            self.runtime.close()
+        self._write_config()
+        yield from log(self._events(), self.folder.log)
+        self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
+
+    def _events(self) -> Iterator[Event]:
+        yield from self._notes()
+        base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
+        results = Results(self.settled, self.folder, self.family, self.records, base_answer)
+        trainer = self.trainer
+        yield from self._resume(trainer)
+        with stopping.deferred():
+            for event in self._observed(trainer):
+                if isinstance(event, Finished) and self.runtime.is_main:
+                    with trainer.averaged():
+                        proven = results.write(self.bundle, self.sampler, step=trainer.step, facts=self._facts(event))
+                    yield Noted(step=trainer.step, text=proven.sentence())
+                yield event
 
     # ------------------------------------------------------------------------------------------ parts
 
@@ -100,16 +107,33 @@ class Session:
         return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
 
     @cached_property
+    def encoding(self) -> Encoding:
+        images = self.config.images
+        return Encoding(self.bundle, self.family, TensorCache(default_root()), matte=images.matte, flip=images.flip)
+
+    @cached_property
     def examples(self) -> Examples:
-        cache, images = TensorCache(default_root()), self.config.images
-        encoding = Encoding(self.bundle, self.family, cache, matte=images.matte, flip=images.flip)
         if not self.runtime.is_main:
             self.runtime.wait()  # the first process fills the cache, the others read it
         prompts = [record.caption or "" for record in self.records]
-        examples = encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.trains_text_encoder)
+        examples = self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.trains_text_encoder)
         if self.runtime.is_main:
             self.runtime.wait()
         return examples
+
+    @cached_property
+    def prior(self) -> Prior | None:
+        """What the base draws by itself, before anything is attached to it."""
+        settings, captions = self.config.prior, [record.caption or "" for record in self.records]
+        num = settings.num if settings.num is not None else (NUM_PRIOR if self.config.trigger else 0)
+        words = words_of(self.family, self.bundle)
+        if not num or not settings.weight or not words:
+            return None
+        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=num, seed=self.config.seed)
+        wanted = [Request(prompt, index, scale=settings.scale) for index, prompt in enumerate(told)]
+        latents = drawn(self.bundle, wanted, cache=TensorCache(default_root()), precision=self.precision)
+        keeps_text = self.config.method.trains_text_encoder
+        return Prior(told, latents, {} if keeps_text else self.encoding.conditionings(sorted(set(told))))
 
     @cached_property
     def settled(self) -> Train:
@@ -122,6 +146,7 @@ class Session:
     @cached_property
     def trainer(self) -> Trainer:
         config, derived, examples = self.config, self.derived, self.examples
+        batches = self._batches(examples)  # the prior is drawn by the base as it is
         facts = provenance.provenance(self.settled, self.records, bundle=self.bundle)  # of the weights before any are added
         torch.manual_seed(key(config.seed, "initial weights"))
         parameters = config.method.attach(self.bundle, self.family)
@@ -131,7 +156,7 @@ class Session:
             LossModule(self.family, self.bundle, trained=parameters), parameters,
             build(config.optimizer.name, parameters.values(), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
             SCHEDULES[config.optimizer.schedule](num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
-            BatchSource(examples, self._plan(), config.seed, config.loss.caption_dropout), self.runtime, self.folder.checkpoints,
+            batches, self.runtime, self.folder.checkpoints,
             num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,
             save_every=min(500, max(1, derived.steps // 4)) if every is None else every, keep_checkpoints=config.checkpoints.keep,
             precision=self.precision, average=MovingAverage(parameters, config.ema) if config.ema else None,
@@ -142,7 +167,7 @@ class Session:
     def sampler(self) -> Sampler:
         size = self.config.images.resolution or self.bundle.resolution_px
         wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=size)
-        return Sampler(self.bundle, wanted, self.folder, self.precision, self.config.base, self.trainer.averaged)
+        return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged)
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -155,13 +180,22 @@ class Session:
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
         )  # fmt: skip
 
+    def _batches(self, examples: Examples) -> Callable[[int], list[Batch]]:
+        config, runtime, prior = self.config, self.runtime, self.prior
+        own = BatchSource(examples, self._plan(), config.seed, config.loss.caption_dropout)
+        if prior is None:
+            return own
+        num_micro, weight = config.accumulate, config.prior.weight
+        beside = PriorSource(prior, self.derived.batch_size, num_micro, runtime.rank, runtime.num_processes, weight, config.seed)
+        return lambda step: [*own(step), *beside(step)]
+
     def _observed(self, trainer: Trainer) -> Iterator[Event]:
         events, steps = trainer.run(), trainer.num_steps
         if not self.runtime.is_main:
             return events
         samples, losses = self.config.samples.every, self.config.validation.every
         events = interleaved(events, self._validate, due=regularly(max(5, steps // 10) if losses is None else losses, steps))
-        return interleaved(events, self.sampler, due=regularly(max(10, steps // 4) if samples is None else samples, steps))
+        return interleaved(events, self.sampler, due=regularly(max(10, steps // 4) if samples is None else samples, steps, ends=False))
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():

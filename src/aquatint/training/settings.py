@@ -30,6 +30,16 @@ class Loss(Config):
     """Share of samples shown without their caption."""
 
 
+class Prior(Config):
+    num: int | None = Field(None, ge=0)
+    """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew. 0 for none.
+    Not given: 64 with a trigger, else none."""
+    weight: float = Field(1.0, ge=0)
+    """What they count, beside 1 for your pictures; 0 is a run without them."""
+    scale: float = Field(3.0, ge=0)
+    """Guidance scale at which they are drawn."""
+
+
 class Samples(Config):
     prompts: tuple[str, ...] = ()
     """What is drawn before, during and after training. Not given: derived from trigger and captions."""
@@ -95,6 +105,7 @@ class Train(Config):
     images: Images = Images()
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
+    prior: Prior = Prior()
     samples: Samples = Samples()
     validation: Validation = Validation()
     checkpoints: Checkpoints = Checkpoints()
@@ -129,6 +140,8 @@ class Train(Config):
         "mixed_precision": "precision",
         "rank": "method.rank",
         "train_text_encoder": "method.text_encoder",
+        "num_class_images": "prior.num",
+        "prior_loss_weight": "prior.weight",
         "checkpointing_steps": "checkpoints.every",
         "checkpoints_total_limit": "checkpoints.keep",
         "validation_prompt": "samples.prompts",
