@@ -21,7 +21,7 @@ from aquatint.evaluation.judge import load_judge
 LIMIT_BYTES = 45 * 10**6
 
 
-def write_pocket(parts_dir: Path, run_dir: Path, out_dir: Path) -> None:
+def write_pocket(parts_dir: Path, run_dir: Path, *, out_dir: Path) -> None:
     """The run's model with the newest autoencoder (its decoder may have been trained on)."""
     pipeline = StableDiffusionPipeline.from_pretrained(run_dir / "model", dtype=torch.float32, safety_checker=None)
     pipeline.register_modules(vae=AutoencoderKL.from_pretrained(parts_dir / "vae"))
@@ -38,8 +38,8 @@ def write_world(parts_dir: Path, out_dir: Path) -> None:
     (out_dir / "world.json").write_text(json.dumps(facts, indent=1))
 
 
-def main(parts_dir: Path, run_dir: Path, models_dir: Path) -> None:
-    write_pocket(parts_dir, run_dir, models_dir / "pocket")
+def main(parts_dir: Path, run_dir: Path, *, models_dir: Path) -> None:
+    write_pocket(parts_dir, run_dir, out_dir=models_dir / "pocket")
     write_world(parts_dir, models_dir / "world")
     draw_demo.subject("peacock", models_dir / "demo" / "subject")
     draw_demo.style(models_dir / "demo" / "style")
@@ -50,4 +50,4 @@ def main(parts_dir: Path, run_dir: Path, models_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), models_dir=Path(sys.argv[3]))

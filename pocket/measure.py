@@ -45,7 +45,7 @@ def sample(pipeline: StableDiffusionPipeline, prompts: Sequence[str], *, seed: i
     return torch.cat(parts)
 
 
-def write_sheet(pixels: Tensor, pairs: Sequence[Pair], judge: Judge, path: Path) -> None:
+def write_sheet(pixels: Tensor, pairs: Sequence[Pair], *, judge: Judge, path: Path) -> None:
     """The first 64 pictures, row by row, and beside them a list: caption, and what the judge saw where it saw something else."""
     sheet = Image.new("RGB", (SHEET_SIDE * SIDE_PX,) * 2)
     seen = [logits.argmax(1).tolist() for logits in judge.classify(pixels)]
@@ -73,7 +73,7 @@ def main(options: argparse.Namespace) -> None:
     missed = Counter(thing for (thing, _), is_right in zip(pairs, is_thing.tolist(), strict=True) if not is_right)
     print("things most often missed:", ", ".join(f"{thing} ({count})" for thing, count in missed.most_common(12)) or "none")
     options.out_dir.mkdir(parents=True, exist_ok=True)
-    write_sheet(pixels, pairs, judge, options.out_dir / "sheet.png")
+    write_sheet(pixels, pairs, judge=judge, path=options.out_dir / "sheet.png")
 
 
 if __name__ == "__main__":

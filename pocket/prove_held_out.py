@@ -46,7 +46,7 @@ def passes(found: dict[str, float]) -> bool:
     return is_learned and found["context after"] >= 0.85 and found["kept after"] >= found["kept before"] - 0.05
 
 
-def main(out_dir: Path, things: str, settings: Sequence[str]) -> None:
+def main(out_dir: Path, things: str, *, settings: Sequence[str]) -> None:
     names = list(HELD_OUT)[1 : 1 + int(things)] if things.isdigit() else things.split(",")
     world, num_passed = embedded(), 0
     for thing in names:
@@ -57,4 +57,4 @@ def main(out_dir: Path, things: str, settings: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], settings=sys.argv[3:])

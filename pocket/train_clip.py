@@ -70,7 +70,7 @@ class ContrastiveLoss(nn.Module):
 
 
 @torch.no_grad()
-def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, drawn: Drawn) -> tuple[float, float]:
+def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, *, drawn: Drawn) -> tuple[float, float]:
     """Share of the pictures whose nearest of all plain captions names the right thing, and of those the right place."""
     pairs = [(thing, place) for thing in TRAINED for place in PLACES]
     tokens = tokenizer([plain_caption(*pair) for pair in pairs], padding=True, return_tensors="pt")
@@ -81,7 +81,7 @@ def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, drawn: Drawn) -> tuple[
     return float(right[:, 0].mean()), float(right[:, 1].mean())
 
 
-def save(clip: CLIPModel, tokenizer: CLIPTokenizer, out_dir: Path) -> None:
+def save(clip: CLIPModel, tokenizer: CLIPTokenizer, *, out_dir: Path) -> None:
     clip.save_pretrained(out_dir / "clip")
     tokenizer.save_pretrained(out_dir / "clip")
     side = {"height": SIDE_PX, "width": SIDE_PX}
@@ -113,10 +113,10 @@ def main(out_dir: Path, num_steps: int) -> None:
     for event in trainer.run():
         if isinstance(event, Stepped) and event.step % 100 == 0:
             with trainer.averaged():
-                thing, place = retrieval(clip, tokenizer, fresh)
+                thing, place = retrieval(clip, tokenizer, drawn=fresh)
             print(f"{event.step} loss {event.loss:.3f} thing {thing:.3f} place {place:.3f}  {event.seconds:.2f} s", flush=True)
     with trainer.averaged():
-        save(clip, tokenizer, out_dir)
+        save(clip, tokenizer, out_dir=out_dir)
 
 
 if __name__ == "__main__":

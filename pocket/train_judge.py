@@ -41,17 +41,18 @@ class JudgeLoss(nn.Module):
 def worsened(pixels_BCHW: Tensor, random: SampleRandom) -> Tensor:
     """Softer, noisier and of slightly other colours, each picture by its own amounts."""
 
-    def amount(purpose: str, low: float, high: float) -> Tensor:
+    def amount(purpose: str, *, low: float, high: float) -> Tensor:
         return (low + (high - low) * random.uniform(purpose))[:, None, None, None]
 
     coarse = interpolate(avg_pool2d(pixels_BCHW, 2), scale_factor=2.0, mode="bilinear")
-    soft = pixels_BCHW.lerp(avg_pool2d(pixels_BCHW, 3, 1, 1, count_include_pad=False), amount("blur", 0, 1))
-    soft = soft.lerp(coarse, amount("coarse", -0.6, 0.8).clamp(min=0))
+    soft = pixels_BCHW.lerp(avg_pool2d(pixels_BCHW, 3, 1, 1, count_include_pad=False), amount("blur", low=0, high=1))
+    soft = soft.lerp(coarse, amount("coarse", low=-0.6, high=0.8).clamp(min=0))
     blotches = interpolate(random.normal("blotches", (3, 16, 16)), scale_factor=4.0, mode="bilinear")
-    noisy = soft + amount("blotch", 0, 0.15) * blotches + amount("grain", 0, 0.1) * random.normal("grain", pixels_BCHW.shape[1:])
+    grain = random.normal("grain", pixels_BCHW.shape[1:])
+    noisy = soft + amount("blotch", low=0, high=0.15) * blotches + amount("grain", low=0, high=0.1) * grain
     gray = noisy.mean(1, keepdim=True)
-    coloured = gray + amount("saturation", 0.8, 1.2) * (noisy - gray)
-    return (coloured * amount("contrast", 0.85, 1.15) + amount("brightness", -0.1, 0.1)).clamp(-1, 1)
+    coloured = gray + amount("saturation", low=0.8, high=1.2) * (noisy - gray)
+    return (coloured * amount("contrast", low=0.85, high=1.15) + amount("brightness", low=-0.1, high=0.1)).clamp(-1, 1)
 
 
 def accuracy(judge: Judge, drawn: Drawn) -> tuple[float, float]:

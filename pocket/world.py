@@ -75,7 +75,7 @@ def _gradient(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Canvas
     return Image.fromarray(rows.repeat(CANVAS_PX, 1).astype("uint8"))
 
 
-def _dots(draw: ImageDraw.ImageDraw, rng: Rng, count: int, top: float, bottom: float, colours: list[str], radius: float) -> None:
+def _dots(draw: ImageDraw.ImageDraw, rng: Rng, *, count: int, top: float, bottom: float, colours: list[str], radius: float) -> None:
     for _ in range(count):
         x, y = rng.uniform(0, CANVAS_PX), rng.uniform(top, bottom) * CANVAS_PX
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=rng.choice(colours))
@@ -83,7 +83,7 @@ def _dots(draw: ImageDraw.ImageDraw, rng: Rng, count: int, top: float, bottom: f
 
 def _night_sky(rng: Rng) -> Canvas:
     image = _gradient((6, 6, 34), (28, 22, 84))
-    _dots(ImageDraw.Draw(image), rng, 22, 0, 1, ["#fff", "#ffd", "#ccf"], 1.1)
+    _dots(ImageDraw.Draw(image), rng, count=22, top=0, bottom=1, colours=["#fff", "#ffd", "#ccf"], radius=1.1)
     return image
 
 
@@ -99,7 +99,7 @@ def _meadow(rng: Rng) -> Canvas:
     image = _gradient((130, 200, 250), (220, 240, 255))
     draw, horizon = ImageDraw.Draw(image), rng.uniform(0.5, 0.62)
     draw.rectangle((0, horizon * CANVAS_PX, CANVAS_PX, CANVAS_PX), (82, 170, 62))
-    _dots(draw, rng, 10, horizon + 0.04, 1, ["#fff", "#fd5", "#f8a"], 1.6)
+    _dots(draw, rng, count=10, top=horizon + 0.04, bottom=1, colours=["#fff", "#fd5", "#f8a"], radius=1.6)
     return image
 
 
@@ -115,7 +115,7 @@ def _snow(rng: Rng) -> Canvas:
     image = _gradient((140, 168, 205), (208, 220, 240))
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, rng.uniform(0.6, 0.7) * CANVAS_PX, CANVAS_PX, CANVAS_PX), (248, 250, 255))
-    _dots(draw, rng, 14, 0, 0.65, ["#fff"], 1.6)
+    _dots(draw, rng, count=14, top=0, bottom=0.65, colours=["#fff"], radius=1.6)
     return image
 
 
@@ -140,7 +140,7 @@ def _wooden_table(rng: Rng) -> Canvas:
 def _moon(rng: Rng) -> Canvas:
     image, size = Image.new("RGB", (CANVAS_PX,) * 2, (6, 6, 14)), CANVAS_PX
     draw, top = ImageDraw.Draw(image), rng.uniform(0.52, 0.6)
-    _dots(draw, rng, 10, 0, 0.5, ["#fff"], 1.0)
+    _dots(draw, rng, count=10, top=0, bottom=0.5, colours=["#fff"], radius=1.0)
     draw.ellipse((-0.4 * size, top * size, 1.4 * size, (top + 1.6) * size), (172, 172, 178))
     for _ in range(5):
         x, y, radius = rng.uniform(0, size), rng.uniform(top + 0.15, 1) * size, rng.uniform(4, 9)
@@ -170,14 +170,15 @@ def draw_picture(rng: Rng, *, thing: str, place: str, count: int | None = None) 
     """One picture of `count` things (drawn from 1, 2, 3 when not given) in a place, with a caption."""
     count = count or rng.choices(list(_COUNTS), list(_COUNTS.values()))[0]
     canvas = draw_canvas(rng, thing=thing, place=place, count=count)
-    return Picture(canvas.resize((SIDE_PX,) * 2, Image.Resampling.LANCZOS), thing, place, count, _caption(rng, thing, place, count))
+    caption = _caption(rng, thing, place=place, count=count)
+    return Picture(canvas.resize((SIDE_PX,) * 2, Image.Resampling.LANCZOS), thing, place, count, caption)
 
 
 def draw_canvas(rng: Rng, *, thing: str, place: str, count: int) -> Canvas:
     """The picture at twice its size."""
     canvas = PLACES[place](rng)
     for index in range(count):
-        _paste(canvas, _varied(glyph(thing), rng), rng, index=index, count=count)
+        _paste(canvas, _varied(glyph(thing), rng), rng=rng, index=index, count=count)
     return canvas
 
 
@@ -196,7 +197,7 @@ def _varied(image: Image.Image, rng: Rng) -> Image.Image:
     return ImageEnhance.Color(image).enhance(rng.uniform(0.85, 1.1))
 
 
-def _paste(canvas: Canvas, image: Image.Image, rng: Rng, *, index: int, count: int) -> None:
+def _paste(canvas: Canvas, image: Image.Image, *, rng: Rng, index: int, count: int) -> None:
     """One thing rests anywhere in the lower two thirds; several stand side by side."""
     share = rng.uniform(0.6, 0.85) if count == 1 else rng.uniform(0.8, 0.95) / count
     scale = share * CANVAS_PX / max(image.size)
@@ -206,7 +207,7 @@ def _paste(canvas: Canvas, image: Image.Image, rng: Rng, *, index: int, count: i
     canvas.paste(image, (round(x), round(rng.uniform(0.35, 1.0) * room_y)), image)
 
 
-def _caption(rng: Rng, thing: str, place: str, count: int) -> str:
+def _caption(rng: Rng, thing: str, *, place: str, count: int) -> str:
     bare = thing if count == 1 else f"{_NUMBERS[count]} {_plural(thing)}"
     what = _article(thing) if count == 1 else bare
     return rng.choices(list(_FORMS), list(_FORMS.values()))[0].format(what=what, bare=bare, place=place)

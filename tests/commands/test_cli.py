@@ -14,6 +14,7 @@ from aquatint import cli
 from aquatint.errors import AquatintError
 from aquatint.registry import UnknownName, commands
 
+NAMES = commands.names()
 PLUGIN = '''"""Wait for a signal.
 
 The second paragraph."""
@@ -77,14 +78,14 @@ def call(*arguments, path=""):
 def test_help_lists_every_command_with_its_docstring(capsys):
     assert cli.run(["--help"]) == 0
     text = capsys.readouterr().out
-    names = commands.names()
-    assert "doctor" in names
-    for name in names:
+    assert len(NAMES) >= 6
+    assert "doctor" in NAMES
+    for name in NAMES:
         assert commands.describe(name)
         assert f"  {name.replace('_', '-')} " in text
 
 
-@pytest.mark.parametrize("name", commands.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_explains_its_settings(name, capsys):
     cls = cli.config_class(commands[name])
     assert cli.run([name, "--help"]) == 0

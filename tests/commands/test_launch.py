@@ -12,11 +12,12 @@ TOLERANCE = 2e-2
 """Of the largest weight of a tensor: the order of additions differs, and Adam divides small gradients by themselves."""
 
 
-def documented(base: Path, photos: Path, out: Path, batch_size: int) -> list[str]:
+def documented(base: Path, photos: Path, *, out: Path, batch_size: int) -> list[str]:
     return [
-        "-m", "aquatint", "train", f"--pretrained_model_name_or_path={base}", f"--train_data_dir={photos}", "--resolution=16", "--random_flip",
-        f"--output_dir={out}", f"--train_batch_size={batch_size}", "--gradient_accumulation_steps=4", "--learning_rate=1e-04",
-        "--max_train_steps=6", "--checkpointing_steps=3", "--validation_prompt=a red square", "--seed=42", "--precision=fp32",
+        "-m", "aquatint", "train", f"--pretrained_model_name_or_path={base}", f"--train_data_dir={photos}", "--resolution=16",
+        "--random_flip", f"--output_dir={out}", f"--train_batch_size={batch_size}", "--gradient_accumulation_steps=4",
+        "--learning_rate=1e-04", "--max_train_steps=6", "--checkpointing_steps=3", "--validation_prompt=a red square",
+        "--seed=42", "--precision=fp32",
     ]  # fmt: skip
 
 
@@ -28,9 +29,9 @@ def launch(command: list[str]) -> str:
 
 def test_two_processes_train_what_one_trains(photos: Path, tiny_sd: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    launch([sys.executable, *documented(tiny_sd, photos, one, batch_size=2)])
+    launch([sys.executable, *documented(tiny_sd, photos, out=one, batch_size=2)])
     accelerate = [str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes", "2", "--cpu"]
-    said = launch([*accelerate, *documented(tiny_sd, photos, two, batch_size=1)])
+    said = launch([*accelerate, *documented(tiny_sd, photos, out=two, batch_size=1)])
     assert said.count("finished") == 1  # one process speaks
     alone, together = (load_file(out / "pytorch_lora_weights.safetensors") for out in (one, two))
     assert alone.keys() == together.keys()

@@ -19,16 +19,16 @@ def said(arguments: Arguments) -> str:
     return str(caught.value)
 
 
-def no_such_folder(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def no_such_folder(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     return [f"data={tmp_path / 'fotos'}", f"base={base}"], ["fotos"]
 
 
-def empty_folder(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def empty_folder(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     (tmp_path / "empty").mkdir()
     return [f"data={tmp_path / 'empty'}", f"base={base}"], ["empty", ".png"]
 
 
-def no_captions(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def no_captions(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     bare = tmp_path / "bare"
     bare.mkdir()
     for path in photos.iterdir():
@@ -37,15 +37,15 @@ def no_captions(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, li
     return [f"data={bare}", f"base={base}"], ["caption", "trigger", "caption_from_name"]
 
 
-def misspelt_setting(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
-    return [f"data={photos}", f"base={base}", "batchsize=4"], ["batchsize", "did you mean 'batch_size'"]
+def misspelt_setting(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
+    return [f"data={photos}", f"base={base}", "batchsize=4"], ["batchsize", "did you mean batch_size"]
 
 
-def rank_zero(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def rank_zero(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     return [f"data={photos}", f"base={base}", "method.rank=0"], ["method.rank", "1", "0"]
 
 
-def text_named_jpg(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def text_named_jpg(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     mixed = tmp_path / "mixed"
     shutil.copytree(photos, mixed)
     (mixed / "notes.jpg").write_text("milk, bread, butter")
@@ -53,22 +53,22 @@ def text_named_jpg(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments,
     return [f"data={mixed}", f"base={base}"], ["notes.jpg", "skip_bad"]
 
 
-def base_is_no_model(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def base_is_no_model(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     return [f"data={photos}", f"base={photos}"], [str(photos), "model_index.json"]
 
 
-def out_of_another_run(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def out_of_another_run(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "config.yaml").write_text("data: elsewhere\n")
     return [f"data={photos}", f"base={base}", f"out={taken}"], [str(taken), "aquatint resume", "another folder"]
 
 
-def resolution_not_a_multiple(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def resolution_not_a_multiple(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     return [f"data={photos}", f"base={base}", "resolution=61"], ["images.resolution", "61", "multiple of 8", "64"]
 
 
-def no_disk_space(photos: Path, base: Path, tmp_path: Path) -> tuple[Arguments, list[str]]:
+def no_disk_space(photos: Path, base: Path, *, tmp_path: Path) -> tuple[Arguments, list[str]]:
     return [f"data={photos}", f"base={base}", "min_free_gib=1000000"], ["GiB", "free", "out="]
 
 
@@ -84,7 +84,7 @@ def test_there_are_ten() -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_a_mistake_is_answered(mistake: Callable[..., tuple[Arguments, list[str]]], photos: Path, tiny_sd: Path, tmp_path: Path) -> None:
-    arguments, expected = mistake(photos, tiny_sd, tmp_path)
+    arguments, expected = mistake(photos, tiny_sd, tmp_path=tmp_path)
     out = [] if any(argument.startswith("out=") for argument in arguments) else [f"out={tmp_path / 'run'}"]
     answer = said([*arguments, *out])
     for part in expected:
@@ -96,3 +96,19 @@ def test_all_problems_are_told_at_once(photos: Path, tmp_path: Path) -> None:
     answer = said([f"data={tmp_path / 'fotos'}", f"base={photos}", "resolution=61", f"out={tmp_path / 'run'}"])
     for part in ("fotos", "model_index.json", "images.resolution"):
         assert part in answer
+
+
+def test_the_pictures_folder_is_never_written_to(photos: Path, tiny_sd: Path) -> None:
+    for out in (photos, photos / "run", photos.parent):
+        assert "never written to" in said([f"data={photos}", f"base={tiny_sd}", f"out={out}"])
+
+
+def test_a_folder_with_other_files_is_not_taken(photos: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    assert "not of a run" in said([f"data={photos}", f"base={tiny_sd}", f"out={tmp_path / 'mine'}"])
+    assert (tmp_path / "mine" / "README.md").read_text() == "mine"
+
+
+def test_resume_without_a_folder_is_asked_for_one(photos: Path, tiny_sd: Path) -> None:
+    assert "out=" in said([f"data={photos}", f"base={tiny_sd}", "resume=true"])

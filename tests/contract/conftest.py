@@ -51,7 +51,7 @@ def stock(base_folder) -> Callable[..., Any]:
 
     def load(method: Method, family: str, *, saved: Path) -> Any:
         name = families[family].PIPELINE
-        lines = method.loading_lines(name, str(base_folder(family)), str(saved))
+        lines = method.loading_lines(name, str(base_folder(family)), saved=str(saved))
         assert "aquatint" not in "".join(lines).replace(str(base_folder(family)), "").replace(str(saved), "")
         space: dict[str, Any] = {name: getattr(diffusers, name), "torch": torch}
         exec("\n".join(lines), space)

@@ -16,11 +16,11 @@ def folder(root: Path, *pictures: str, **texts: str | bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), (number, 0, 0)).save(path, "JPEG" if path.suffix.lower() == ".jpg" else "PNG")
     for name, content in texts.items():
-        put(root, name, content)
+        put(root, name, content=content)
     return root
 
 
-def put(root: Path, name: str, content: str | bytes) -> None:
+def put(root: Path, name: str, *, content: str | bytes) -> None:
     (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -104,7 +104,7 @@ def test_words_of_a_name(name: str, words: str) -> None:
 def test_a_sidecar_is_used_without_any_option(tmp_path: Path) -> None:
     folder(tmp_path, "a.png", "B.PNG", "x/a.jpg", "a.b.png")
     for name, text in {"a.txt": "first", "B.TXT": "second", "x/a.caption": "third\n", "a.b.txt": "fourth"}.items():
-        put(tmp_path, name, text)
+        put(tmp_path, name, content=text)
     found = scan(tmp_path, Images())
     assert captions(found) == {"a.png": "first", "B.PNG": "second", "x/a.jpg": "third", "a.b.png": "fourth"}
     assert not found.findings
@@ -121,23 +121,23 @@ def test_a_sidecar_is_used_without_any_option(tmp_path: Path) -> None:
 )
 def test_tables(name: str, table: str, tmp_path: Path) -> None:
     folder(tmp_path, "a.png", "x/b.png")
-    put(tmp_path, name, table)
+    put(tmp_path, name, content=table)
     assert captions(scan(tmp_path, Images())) == {"a.png": "one", "x/b.png": "two, three"}
 
 
 def test_a_table_in_a_subfolder_speaks_of_its_own_folder(tmp_path: Path) -> None:
     folder(tmp_path, "a.png", "x/a.png")
-    put(tmp_path, "metadata.csv", "file_name,text\na.png,outer\n")
-    put(tmp_path, "x/metadata.csv", "file_name,text\na.png,inner\n")
+    put(tmp_path, "metadata.csv", content="file_name,text\na.png,outer\n")
+    put(tmp_path, "x/metadata.csv", content="file_name,text\na.png,inner\n")
     assert captions(scan(tmp_path, Images())) == {"a.png": "outer", "x/a.png": "inner"}
 
 
 def test_a_chosen_column_and_a_missing_one(tmp_path: Path) -> None:
     folder(tmp_path, "a.png")
-    put(tmp_path, "metadata.csv", "file_name,text,long\na.png,short,much longer\n")
+    put(tmp_path, "metadata.csv", content="file_name,text,long\na.png,short,much longer\n")
     assert captions(scan(tmp_path, Images(caption_column="long"))) == {"a.png": "much longer"}
     assert "file_name, text, long" in errors(tmp_path, Images(caption_column="lonh"))
-    put(tmp_path, "metadata.csv", "file_name,title\na.png,x\n")
+    put(tmp_path, "metadata.csv", content="file_name,title\na.png,x\n")
     assert "text, caption, prompt" in errors(tmp_path)
 
 
@@ -153,19 +153,19 @@ def test_a_chosen_column_and_a_missing_one(tmp_path: Path) -> None:
 )
 def test_damaged_tables_are_told_with_their_lines(name: str, table: str, what: str, tmp_path: Path) -> None:
     folder(tmp_path, "a.png")
-    put(tmp_path, name, table)
+    put(tmp_path, name, content=table)
     assert what in errors(tmp_path)
 
 
 @pytest.mark.parametrize(("name", "table"), [("a.caption", "a dog"), ("metadata.csv", "file_name,text\na.png,a dog\n")])
 def test_two_places_that_disagree_are_both_named(name: str, table: str, tmp_path: Path) -> None:
     folder(tmp_path, "a.png")
-    put(tmp_path, "a.txt", "a cat")
-    put(tmp_path, name, table)
+    put(tmp_path, "a.txt", content="a cat")
+    put(tmp_path, name, content=table)
     message = errors(tmp_path)
     assert "'a cat' in a.txt" in message
     assert f"'a dog' in {name}" in message
-    put(tmp_path, "a.txt", "a  dog\n")
+    put(tmp_path, "a.txt", content="a  dog\n")
     assert captions(scan(tmp_path, Images())) == {"a.png": "a dog"}
 
 
@@ -184,8 +184,8 @@ def test_no_caption_at_all_names_the_two_ways_on(tmp_path: Path) -> None:
 def test_a_few_missing_are_listed(tmp_path: Path) -> None:
     folder(tmp_path, *(f"{number}.png" for number in range(1, 6)))
     for number in (1, 2, 4):
-        put(tmp_path, f"{number}.txt", "x")
-    put(tmp_path, "5.txt", " \n")
+        put(tmp_path, f"{number}.txt", content="x")
+    put(tmp_path, "5.txt", content=" \n")
     message = errors(tmp_path)
     assert "2 pictures of 5 without a caption: 3.png, 5.png" in message
     allowed = scan(tmp_path, Images(allow_missing_captions=True))
@@ -198,9 +198,9 @@ def test_a_few_missing_are_listed(tmp_path: Path) -> None:
 
 def test_orphans_are_warnings(tmp_path: Path) -> None:
     folder(tmp_path, "a.png")
-    put(tmp_path, "a.txt", "x")
-    put(tmp_path, "gone.txt", b"\x81 is never even read")
-    put(tmp_path, "metadata.csv", "file_name,text\nlost.png,y\n")
+    put(tmp_path, "a.txt", content="x")
+    put(tmp_path, "gone.txt", content=b"\x81 is never even read")
+    put(tmp_path, "metadata.csv", content="file_name,text\nlost.png,y\n")
     found = scan(tmp_path, Images())
     assert [finding.level for finding in found.findings] == ["warning"]
     assert "2 captions without a picture: gone.txt, metadata.csv, line 2 (lost.png)" in found.findings[0].what
@@ -208,16 +208,16 @@ def test_orphans_are_warnings(tmp_path: Path) -> None:
 
 def test_accents_stored_apart_match_those_stored_together(tmp_path: Path) -> None:
     folder(tmp_path, "cafe\u0301.png", "猫 кот.png")
-    put(tmp_path, "caf\u00e9.txt", "coffee")
-    put(tmp_path, "metadata.csv", "file_name,text\n猫 кот.png,cat\n")
+    put(tmp_path, "caf\u00e9.txt", content="coffee")
+    put(tmp_path, "metadata.csv", content="file_name,text\n猫 кот.png,cat\n")
     assert sorted(captions(scan(tmp_path, Images())).values()) == ["cat", "coffee"]
 
 
 def test_all_bad_encodings_are_told_at_once(tmp_path: Path) -> None:
     folder(tmp_path, "a.png", "b.png", "c.png")
     for name in ("a.txt", "b.txt"):
-        put(tmp_path, name, b"\x81")
-    put(tmp_path, "c.txt", "x")
+        put(tmp_path, name, content=b"\x81")
+    put(tmp_path, "c.txt", content="x")
     message = errors(tmp_path)
     assert "a.txt: is not UTF-8: byte 0x81 at offset 0" in message
     assert "b.txt: is not UTF-8" in message
@@ -225,7 +225,7 @@ def test_all_bad_encodings_are_told_at_once(tmp_path: Path) -> None:
 
 def test_template_and_trigger_must_fit(tmp_path: Path) -> None:
     folder(tmp_path, "a.png")
-    put(tmp_path, "a.txt", "x")
+    put(tmp_path, "a.txt", content="x")
     assert "would never be learned" in errors(tmp_path, Images(template="a photo, {caption}"), trigger="zwx")
     assert "none is given" in errors(tmp_path, Images(template="{trigger}, {caption}"))
     assert captions(scan(tmp_path, Images(template="art of {trigger}: {caption}"), trigger="zwx")) == {"a.png": "art of zwx: x"}

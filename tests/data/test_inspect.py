@@ -15,7 +15,7 @@ from aquatint.errors import AquatintError
 from aquatint.sinks import console
 
 
-def put(root: Path, name: str, size: tuple[int, int], caption: str | None = "a thing") -> Path:
+def put(root: Path, name: str, *, size: tuple[int, int], caption: str | None = "a thing") -> Path:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (size[1], size[0], 3), np.uint8)).save(path)
@@ -35,8 +35,8 @@ def collect(lines: Iterator[object], into: list[object]) -> None:
 
 
 def test_a_clean_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(tmp_path, "a.png", (64, 64), "a [red] thing")
-    put(tmp_path, "b.png", (96, 64))
+    put(tmp_path, "a.png", size=(64, 64), caption="a [red] thing")
+    put(tmp_path, "b.png", size=(96, 64))
     text = output(Inspect(data=tmp_path, resolution=64), capsys)
     for part in ("a.png", "64 x 64", "a [red] thing", "b.png", "96 x 64", "bucket 64 x 64: 1", "bucket 80 x 48: 1"):
         assert part in text
@@ -44,7 +44,7 @@ def test_a_clean_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_sheet_shows_the_very_tensors(tmp_path: Path) -> None:
-    paths = [put(tmp_path / "data", name, size) for name, size in (("a.png", (100, 70)), ("b.jpg", (40, 90)))]
+    paths = [put(tmp_path / "data", name, size=size) for name, size in (("a.png", (100, 70)), ("b.jpg", (40, 90)))]
     sheet = tmp_path / "out" / "sheet.png"
     list(run(Inspect(data=tmp_path / "data", resolution=64, out=sheet)))
     drawn = np.asarray(Image.open(sheet))
@@ -64,8 +64,8 @@ def test_large_pictures_are_shown_smaller_and_long_captions_cut() -> None:
 
 
 def test_enlarged_and_cropped_pictures_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(tmp_path, "small.png", (20, 20))
-    put(tmp_path, "long.png", (400, 40))
+    put(tmp_path, "small.png", size=(20, 20))
+    put(tmp_path, "long.png", size=(400, 40))
     text = output(Inspect(data=tmp_path, resolution=64), capsys)
     assert "small.png: is enlarged 3.20 times" in text
     assert "long.png: loses" in text
@@ -76,7 +76,7 @@ def test_enlarged_and_cropped_pictures_are_warned_of(tmp_path: Path, capsys: pyt
 
 
 def test_errors_come_after_everything_was_shown(tmp_path: Path) -> None:
-    put(tmp_path, "good.png", (64, 64))
+    put(tmp_path, "good.png", size=(64, 64))
     (tmp_path / "bad.png").write_bytes(b"<html>")
     shown: list[object] = []
     with pytest.raises(Unclean, match="1 error") as caught:
@@ -87,13 +87,13 @@ def test_errors_come_after_everything_was_shown(tmp_path: Path) -> None:
 
 
 def test_no_captions_is_a_warning_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(tmp_path, "a.png", (64, 64), None)
+    put(tmp_path, "a.png", size=(64, 64), caption=None)
     assert "not one caption" in output(Inspect(data=tmp_path, resolution=64), capsys)
     assert "a zwx" in output(Inspect(data=tmp_path, resolution=64, trigger="zwx"), capsys)
 
 
 def test_the_sheet_never_goes_into_the_data(tmp_path: Path) -> None:
-    put(tmp_path, "a.png", (64, 64))
+    put(tmp_path, "a.png", size=(64, 64))
     with pytest.raises(AquatintError, match="nothing is ever written"):
         list(run(Inspect(data=tmp_path, out=tmp_path / "sheet.png")))
     with pytest.raises(AquatintError, match="PNG"):

@@ -93,7 +93,7 @@ ORIENTED = {
 """EXIF orientation -> what a viewer shows of the stored array (TIFF 6.0, tag 274)."""
 
 
-def write(folder: Path, image: Image.Image, file_format: str, **options: object) -> Path:
+def write(folder: Path, image: Image.Image, *, file_format: str, **options: object) -> Path:
     path = folder / f"picture.{file_format.lower()}"
     image.save(path, file_format, **options)
     return path
@@ -102,7 +102,7 @@ def write(folder: Path, image: Image.Image, file_format: str, **options: object)
 @pytest.mark.parametrize("case", CASES)
 def test_mode(case: str, tmp_path: Path) -> None:
     image, file_format, options, expected = CASES[case]
-    opened = open_picture(write(tmp_path, image, file_format, **options), matte=COLOUR)
+    opened = open_picture(write(tmp_path, image, file_format=file_format, **options), matte=COLOUR)
     assert opened.mode == "RGB"
     np.testing.assert_allclose(np.asarray(opened, np.float64), expected, atol=1)
     if "clear" not in case and "A" not in case and "CMYK" not in case:
@@ -115,7 +115,7 @@ def test_orientation_of_every_mode(case: str, orientation: int, tmp_path: Path) 
     image, file_format, options, expected = CASES[case]
     exif = Image.Exif()
     exif[274] = orientation
-    opened = open_picture(write(tmp_path, image, file_format, exif=exif, **options), matte=COLOUR)
+    opened = open_picture(write(tmp_path, image, file_format=file_format, exif=exif, **options), matte=COLOUR)
     np.testing.assert_allclose(np.asarray(opened, np.float64), ORIENTED[orientation](expected), atol=1)
 
 
@@ -125,7 +125,7 @@ def test_jpeg_modes_and_orientation(tmp_path: Path) -> None:
     halves[:, 24:] = (40, 40, 220)
     exif = Image.Exif()
     exif[274] = 6
-    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(halves), "JPEG", exif=exif, quality=95)), int)
+    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(halves), file_format="JPEG", exif=exif, quality=95)), int)
     assert opened.shape == (48, 32, 3)
     assert np.abs(opened[4, 16] - (220, 40, 40)).max() < 8  # turned clockwise: left becomes top
     assert np.abs(opened[44, 16] - (40, 40, 220)).max() < 8
@@ -134,7 +134,7 @@ def test_jpeg_modes_and_orientation(tmp_path: Path) -> None:
 def test_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
     paper = Image.new("CMYK", (16, 16), (0, 0, 0, 0))
     paper.paste((0, 255, 255, 0), (0, 0, 8, 16))
-    opened = np.asarray(open_picture(write(tmp_path, paper, "JPEG", quality=95)), int)
+    opened = np.asarray(open_picture(write(tmp_path, paper, file_format="JPEG", quality=95)), int)
     assert opened[8, 12].min() > 245
     assert np.abs(opened[8, 3] - (255, 0, 0)).max() < 12
 
@@ -142,17 +142,17 @@ def test_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
 def test_sixteen_bit_ramp_keeps_its_steps(tmp_path: Path) -> None:
     """Pillow's own convert("RGB") turns 99.6 % of this white."""
     ramp = np.tile(np.linspace(0, 65535, 256).round().astype(np.uint16), (4, 1))
-    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(ramp), "PNG")))
+    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(ramp), file_format="PNG")))
     np.testing.assert_array_equal(opened[0, :, 0], np.arange(256))
 
 
 def test_twelve_bits_in_sixteen_are_remarked(tmp_path: Path) -> None:
-    path = write(tmp_path, Image.fromarray((DEEP // 16).astype(np.uint16)), "PNG")
+    path = write(tmp_path, Image.fromarray((DEEP // 16).astype(np.uint16)), file_format="PNG")
     assert "16 bits" in " ".join(read_picture(path).remarks)
 
 
 def test_ycbcr_tiff(tmp_path: Path) -> None:
-    opened = open_picture(write(tmp_path, Image.fromarray(RGB).convert("YCbCr"), "TIFF"))
+    opened = open_picture(write(tmp_path, Image.fromarray(RGB).convert("YCbCr"), file_format="TIFF"))
     np.testing.assert_allclose(np.asarray(opened, float), RGB, atol=3)
 
 
@@ -160,14 +160,14 @@ def test_lab_tiff(tmp_path: Path) -> None:
     lab = np.zeros((4, 4, 3), np.uint8)
     lab[..., 0] = 255 * 53.24 / 100  # L*a*b* of pure sRGB red, D65 adapted to D50: (54.3, 80.8, 69.9)
     lab[..., 1:] = (80, 67)
-    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(lab, "LAB"), "TIFF")), int)
+    opened = np.asarray(open_picture(write(tmp_path, Image.fromarray(lab, "LAB"), file_format="TIFF")), int)
     assert opened[0, 0, 0] > 245
     assert opened[0, 0, 1:].max() < 40
 
 
 def test_partial_transparency_of_invisible_colour(tmp_path: Path) -> None:
     image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert open_picture(write(tmp_path, image, "PNG")).getcolors() == [(16, (255, 255, 255))]
+    assert open_picture(write(tmp_path, image, file_format="PNG")).getcolors() == [(16, (255, 255, 255))]
 
 
 def xyz(*values: float) -> bytes:
@@ -175,7 +175,7 @@ def xyz(*values: float) -> bytes:
     return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
 
-def profile(device: bytes, space: bytes, connection: bytes, own_tags: dict[bytes, bytes]) -> bytes:
+def profile(device: bytes, space: bytes, *, connection: bytes, own_tags: dict[bytes, bytes]) -> bytes:
     """Assembled by the ICC specification, version 2.4."""
     described = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(79)
     tags = {b"desc": described, b"cprt": b"text\0\0\0\0none\0", b"wtpt": b"XYZ \0\0\0\0" + xyz(0.9642, 1.0, 0.8249), **own_tags}
@@ -194,7 +194,7 @@ def linear_profile() -> bytes:
     curve = b"curv\0\0\0\0" + struct.pack(">I", 0)
     primaries = {b"rXYZ": (0.43607, 0.22249, 0.01392), b"gXYZ": (0.38515, 0.71687, 0.09708), b"bXYZ": (0.14307, 0.06061, 0.71410)}
     tags = {tag: b"XYZ \0\0\0\0" + xyz(*values) for tag, values in primaries.items()}
-    return profile(b"mntr", b"RGB ", b"XYZ ", {**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
+    return profile(b"mntr", b"RGB ", connection=b"XYZ ", own_tags={**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
 
 
 def grey_ink_profile() -> bytes:
@@ -203,14 +203,14 @@ def grey_ink_profile() -> bytes:
     ramp, identity = bytes(range(256)), xyz(1, 0, 0, 0, 1, 0, 0, 0, 1)
     table = b"".join(bytes([int(corners.get(ink, 0)), 128, 128]) for ink in np.ndindex(2, 2, 2, 2))
     lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + table + ramp * 3
-    return profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": lut, b"A2B1": lut})
+    return profile(b"prtr", b"CMYK", connection=b"Lab ", own_tags={b"A2B0": lut, b"A2B1": lut})
 
 
 @pytest.mark.parametrize("file_format", ["TIFF", "JPEG"])
 def test_cmyk_with_a_profile(file_format: str, tmp_path: Path) -> None:
     image = Image.new("CMYK", (32, 16), (0, 0, 0, 0))
     image.paste((255, 0, 0, 0), (16, 0, 32, 16))
-    opened = np.asarray(open_picture(write(tmp_path, image, file_format, icc_profile=grey_ink_profile())), int)
+    opened = np.asarray(open_picture(write(tmp_path, image, file_format=file_format, icc_profile=grey_ink_profile())), int)
     assert opened[8, 4].min() >= 253
     assert np.abs(opened[8, 28] - 119).max() <= 3  # L* = 50 is 119 in sRGB; without the profile it were cyan, (0, 255, 255)
 
@@ -226,7 +226,7 @@ def test_another_profile_is_converted(with_alpha: bool, tmp_path: Path) -> None:
     image = Image.fromarray(RGB)
     if with_alpha:
         image.putalpha(Image.fromarray(ALPHA))
-    opened = open_picture(write(tmp_path, image, "PNG", icc_profile=linear_profile()), matte=COLOUR)
+    opened = open_picture(write(tmp_path, image, file_format="PNG", icc_profile=linear_profile()), matte=COLOUR)
     expected = srgb_of_linear(RGB)
     np.testing.assert_allclose(np.asarray(opened, float), over_matte(expected, ALPHA) if with_alpha else expected, atol=2)
     assert np.abs(expected - RGB).max() > 40
@@ -235,22 +235,22 @@ def test_another_profile_is_converted(with_alpha: bool, tmp_path: Path) -> None:
 def test_srgb_profile_leaves_pixels_alone(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for image, expected in ((Image.fromarray(RGB), RGB), (palette_image()[0], RGB), (Image.fromarray(GREY), grey_as_rgb(GREY))):
-        opened = open_picture(write(tmp_path, image, "PNG", icc_profile=profile))
+        opened = open_picture(write(tmp_path, image, file_format="PNG", icc_profile=profile))
         np.testing.assert_array_equal(np.asarray(opened), expected)
 
 
 def test_palette_and_grey_pictures_with_a_colour_profile(tmp_path: Path) -> None:
     for image, expected in ((palette_image()[0], RGB), (Image.fromarray(GREY), grey_as_rgb(GREY))):
-        opened = open_picture(write(tmp_path, image, "PNG", icc_profile=linear_profile()))
+        opened = open_picture(write(tmp_path, image, file_format="PNG", icc_profile=linear_profile()))
         np.testing.assert_allclose(np.asarray(opened, float), srgb_of_linear(expected), atol=2)
 
 
 def test_broken_and_foreign_profiles_are_remarked(tmp_path: Path) -> None:
-    path = write(tmp_path, Image.fromarray(RGB), "PNG", icc_profile=b"no profile at all")
+    path = write(tmp_path, Image.fromarray(RGB), file_format="PNG", icc_profile=b"no profile at all")
     picture = read_picture(path)
     np.testing.assert_array_equal(np.asarray(picture.image), RGB)
     assert "profile" in " ".join(picture.remarks)
-    path = write(tmp_path, Image.fromarray(CMYK, "CMYK"), "TIFF", icc_profile=linear_profile())
+    path = write(tmp_path, Image.fromarray(CMYK, "CMYK"), file_format="TIFF", icc_profile=linear_profile())
     assert "another colour space" in " ".join(read_picture(path).remarks)
 
 
@@ -258,7 +258,7 @@ def test_broken_and_foreign_profiles_are_remarked(tmp_path: Path) -> None:
 def test_animation_gives_its_first_frame_and_a_remark(file_format: str, tmp_path: Path) -> None:
     first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
     options = {"lossless": True} if file_format == "WEBP" else {}
-    picture = read_picture(write(tmp_path, first, file_format, save_all=True, append_images=[second], **options))
+    picture = read_picture(write(tmp_path, first, file_format=file_format, save_all=True, append_images=[second], **options))
     assert picture.image.getpixel((4, 4)) == (255, 0, 0)
     assert any("animated" in remark for remark in picture.remarks)
 
@@ -267,7 +267,7 @@ def test_not_a_number_is_bad(tmp_path: Path) -> None:
     values = GREY.astype(np.float32)
     values[1, 1] = np.nan
     with pytest.raises(BadPicture, match="not finite"):
-        open_picture(write(tmp_path, Image.fromarray(values), "TIFF"))
+        open_picture(write(tmp_path, Image.fromarray(values), file_format="TIFF"))
 
 
 def noise(file_format: str, **options: object) -> bytes:
@@ -338,5 +338,5 @@ def test_suffix_case_and_long_foreign_names(tmp_path: Path) -> None:
 
 
 def test_damaged_exif_is_remarked_or_harmless(tmp_path: Path) -> None:
-    path = write(tmp_path, Image.fromarray(RGB), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
+    path = write(tmp_path, Image.fromarray(RGB), file_format="PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
     np.testing.assert_array_equal(np.asarray(read_picture(path).image), RGB)

@@ -18,7 +18,7 @@ from aquatint.errors import AquatintError
 Pair = tuple[int, int]
 
 
-def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+def noise(width: int, height: int, *, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
@@ -51,14 +51,14 @@ def test_a_resolution_that_does_not_fit_is_refused_with_those_that_do() -> None:
 @given(width=st.integers(1, 6000), height=st.integers(1, 6000))
 @settings(max_examples=80, deadline=None)
 def test_the_bucket_is_the_nearest_in_aspect(width: int, height: int) -> None:
-    chosen = bucket_of(width, height, 512, 8)
-    assert bucket_of(height, width, 512, 8) == chosen[::-1]
+    chosen = bucket_of(width, height, resolution=512, multiple=8)
+    assert bucket_of(height, width, resolution=512, multiple=8) == chosen[::-1]
     distance = {size: max(width * size[1] / (height * size[0]), height * size[0] / (width * size[1])) for size in sizes(512, 8)}
     assert distance[chosen] <= min(distance.values()) * (1 + 1e-9)
     if 1 / 2.2 < width / height < 2.2:
         _, geometry = fit(Image.new("RGB", (width, height)), chosen) if width * height < 10**6 else (None, None)
         assert geometry is None or geometry.cropped_share < 0.1 or min(width, height) < 64
-    assert bucket_of(width, height, 512, 8, buckets=False) == (512, 512)
+    assert bucket_of(width, height, resolution=512, multiple=8, buckets=False) == (512, 512)
 
 
 def test_assign_goes_by_upright_sizes_and_the_settings(tmp_path: Path) -> None:

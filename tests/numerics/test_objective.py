@@ -18,7 +18,7 @@ def network(x_t, t):
 
 
 def losses(objective, rows, *, seed=3, step=8):
-    return objective.losses(network, X_0[rows], SampleRandom(seed, step, rows))
+    return objective.losses(network, X_0[rows], random=SampleRandom(seed, step, rows))
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -36,7 +36,7 @@ def test_the_loss_is_reproducible_and_of_each_sample_alone(prediction):
 
 def test_a_network_that_says_zero_loses_the_mean_square_of_the_noise():
     objective, random = Objective(PROCESS, "epsilon"), SampleRandom(3, 8, range(5))
-    found = objective.losses(lambda x_t, t: torch.zeros_like(x_t), X_0, random)
+    found = objective.losses(lambda x_t, t: torch.zeros_like(x_t), X_0, random=random)
     torch.testing.assert_close(found, random.normal("noise", X_0.shape[1:]).square().flatten(1).mean(1))
 
 
@@ -52,7 +52,7 @@ def test_a_network_that_knows_the_answer_loses_nothing(prediction):
 
 def test_losses_are_float32_whatever_the_network_gives():
     objective = Objective(PROCESS, "epsilon")
-    found = objective.losses(lambda x_t, t: network(x_t, t).bfloat16(), X_0, SampleRandom(0, 0, range(5)))
+    found = objective.losses(lambda x_t, t: network(x_t, t).bfloat16(), X_0, random=SampleRandom(0, 0, range(5)))
     assert found.dtype == torch.float32
 
 

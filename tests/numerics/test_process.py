@@ -78,7 +78,7 @@ def test_output_weight_turns_one_error_into_the_other(prediction, samples):
     process, t = VariancePreserving(DDPMScheduler().alphas_cumprod.double()), TIMES[:-2].double()
     x_t, output = (s[:-2].double() for s in samples)
     apart = to_x_0(process, prediction, output=output + 0.3, x_t=x_t, t=t) - to_x_0(process, prediction, output=output, x_t=x_t, t=t)
-    expected = output_weight(process, prediction, t) * 0.3**2
+    expected = output_weight(process, prediction, t=t) * 0.3**2
     torch.testing.assert_close(apart.square().flatten(1).mean(1), expected, rtol=1e-8, atol=0)
 
 
@@ -87,7 +87,7 @@ def test_output_weight_turns_one_error_into_the_other(prediction, samples):
 def test_min_snr_is_the_weight_of_diffusers_training_scripts(scheduler, gamma, prediction):
     snr = compute_snr(scheduler, INDICES)
     expected = snr.clamp(max=gamma) / {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[prediction]
-    ours = MinSNR(gamma)(VariancePreserving(scheduler.alphas_cumprod), prediction, TIMES)
+    ours = MinSNR(gamma)(VariancePreserving(scheduler.alphas_cumprod), prediction, t=TIMES)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=0)
 
 
@@ -98,4 +98,4 @@ def test_zero_terminal_snr_is_pure_noise_and_its_velocity_is_minus_the_data(samp
     assert process.alpha(end).max() < 1e-3
     torch.testing.assert_close(perturb(process, x_0, eps=eps, t=end), eps, rtol=0, atol=1e-3)
     torch.testing.assert_close(target(process, "v_prediction", x_0=x_0, eps=eps, t=end), -x_0, rtol=0, atol=1e-2)
-    assert torch.isfinite(MinSNR()(process, "v_prediction", end)).all()
+    assert torch.isfinite(MinSNR()(process, "v_prediction", t=end)).all()

@@ -51,7 +51,8 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
 
     pictures_dir = _pictures(name, config)
     folder = RunFolder(free_name(config.out / name))
-    settings = Train.read([f"data={pictures_dir}", f"out={folder.path}", f"trigger={WORD}" if name == "subject" else "base=pocket"])
+    named = [f"trigger={WORD}"] if name == "subject" else []
+    settings = Train.read([f"data={pictures_dir}", f"out={folder.path}", "method.convolutions=true", "lr=1e-3", *named])
     proof = _proof(name, config, pictures_dir=pictures_dir)
     yield f"== {name}: {len(list(pictures_dir.glob('*.png')))} pictures from {pictures_dir}"
     base: Bundle = families[settings.family].load(settings.base).freeze()

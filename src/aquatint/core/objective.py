@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,10 +12,14 @@ from aquatint.core.randomness import SampleRandom
 
 TimeSampler = Callable[[Tensor], Tensor]
 """Uniform numbers in [0, 1), (B,) -> times t, (B,): the inverse of a distribution function."""
-Weighting = Callable[[NoiseProcess, Prediction, Tensor], Tensor]
-"""-> weight of each sample, (B,)."""
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t, t) -> the network's raw output."""
+
+
+class Weighting(Protocol):
+    """-> weight of each sample, (B,)."""
+
+    def __call__(self, process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class LogitNormal:
         return self.shift * t / (1.0 + (self.shift - 1.0) * t)
 
 
-def even(process: NoiseProcess, prediction: Prediction, t: Tensor) -> Tensor:
+def even(process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor:
     """Plain mean squared error of the network's output."""
     return torch.ones_like(t)
 
@@ -51,9 +56,9 @@ class MinSNR:
 
     gamma: float = 5.0
 
-    def __call__(self, process: NoiseProcess, prediction: Prediction, t: Tensor) -> Tensor:
+    def __call__(self, process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor:
         snr = (process.alpha(t) / process.sigma(t)) ** 2
-        return snr.clamp(max=self.gamma) * output_weight(process, prediction, t)
+        return snr.clamp(max=self.gamma) * output_weight(process, prediction, t=t)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Objective:
     def weighted_by(self, weighting: Weighting) -> "Objective":
         return replace(self, weighting=weighting)
 
-    def losses(self, network: Network, x_0: Tensor, random: SampleRandom) -> Tensor:
+    def losses(self, network: Network, x_0: Tensor, *, random: SampleRandom) -> Tensor:
         """Loss of each sample, (B,); what a sample is worth is the caller's business."""
         t = self.time(random.uniform("time")).to(x_0.device)
         return self.losses_at(network, x_0, eps=random.normal("noise", x_0.shape[1:]).to(x_0), t=t)
@@ -77,4 +82,4 @@ class Objective:
         """The same at given noise and times: what validation compares from step to step."""
         output = network(perturb(self.process, x_0, eps=eps, t=t), t)
         error = output.float() - target(self.process, self.prediction, x_0=x_0, eps=eps, t=t).float()
-        return self.weighting(self.process, self.prediction, t) * error.square().flatten(1).mean(1)
+        return self.weighting(self.process, self.prediction, t=t) * error.square().flatten(1).mean(1)

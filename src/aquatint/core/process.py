@@ -92,7 +92,7 @@ def to_x_0(process: NoiseProcess, prediction: Prediction, *, output: Tensor, x_t
     return (a * x_t - sigma * output) / (a * alpha - b * sigma)
 
 
-def output_weight(process: NoiseProcess, prediction: Prediction, t: Tensor) -> Tensor:
+def output_weight(process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor:
     """(B,): turns a weight on the squared error in x_0 into one on the squared error of the output."""
     alpha, sigma = process.alpha(t), process.sigma(t)
     a, b = _COEFFICIENTS[prediction](alpha, sigma)

@@ -44,7 +44,7 @@ def square_of(resolution: int, multiple: int) -> Size:
     return resolution, resolution
 
 
-def bucket_of(width_px: int, height_px: int, resolution: int, multiple: int, *, buckets: bool = True) -> Size:
+def bucket_of(width_px: int, height_px: int, *, resolution: int, multiple: int, buckets: bool = True) -> Size:
     """The size at which a picture is shown: the bucket whose aspect is nearest, as a ratio; without buckets the square."""
     if not buckets:
         return square_of(resolution, multiple)
@@ -55,4 +55,4 @@ def bucket_of(width_px: int, height_px: int, resolution: int, multiple: int, *, 
 def assign(records: Sequence[ImageRecord], images: Images, *, resolution: int, multiple: int) -> list[Size]:
     """The size at which each record is shown; `resolution` counts where the settings name none."""
     wanted = images.resolution or resolution
-    return [bucket_of(record.width_px, record.height_px, wanted, multiple, buckets=images.buckets) for record in records]
+    return [bucket_of(r.width_px, r.height_px, resolution=wanted, multiple=multiple, buckets=images.buckets) for r in records]

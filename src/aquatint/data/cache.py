@@ -77,7 +77,7 @@ class TensorCache:
         num_keys, progress = len(set(keys)), progress or (lambda done, total: None)
         progress(len(found), num_keys)
         try:
-            for indices in _batches(sorted(missing.values()), chunk, group_of):
+            for indices in _batches(sorted(missing.values()), chunk, group_of=group_of):
                 for index, computed in zip(indices, compute(indices), strict=True):
                     found[keys[index]] = self._keep(keys[index], _checked(computed, name_of(index)))
                 self._flush_if_due()
@@ -151,7 +151,7 @@ class TensorCache:
         self._pending, self._pending_bytes, self._flushed = {}, 0, time.monotonic()
 
 
-def _batches(indices: Sequence[int], chunk: int, group_of: Callable[[int], object]) -> Iterator[list[int]]:
+def _batches(indices: Sequence[int], chunk: int, *, group_of: Callable[[int], object]) -> Iterator[list[int]]:
     """Indices of one group each, in order of their groups' first index."""
     groups: dict[object, list[int]] = {}
     for index in indices:

@@ -41,7 +41,7 @@ def decode(content: bytes, file: str) -> tuple[str | None, list[Finding]]:
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
             return None, [Finding("error", file, f"is cut off or damaged {encoding.upper()} at byte offset {error.start}", RESAVE)]
-        return _decode_western(content, file, error.start)
+        return _decode_western(content, file, offset=error.start)
     if "\0" in text:
         return None, [Finding("error", file, f"is not text: a zero byte at offset {content.index(0)}", RESAVE)]
     return text, []
@@ -82,7 +82,7 @@ def sidecar_rows(root: Path, names: Sequence[str]) -> tuple[list[Row], list[Find
     return rows, findings
 
 
-def table_rows(root: Path, name: str, column: str | None) -> tuple[list[Row], list[Finding]]:
+def table_rows(root: Path, name: str, *, column: str | None) -> tuple[list[Row], list[Finding]]:
     """Captions of one metadata.csv or metadata.jsonl; its `file_name` is relative to its own folder."""
     text, findings = _text(root, name)
     if text is None:
@@ -99,10 +99,10 @@ def table_rows(root: Path, name: str, column: str | None) -> tuple[list[Row], li
     known = list(dict.fromkeys(key for _, record in records for key in record))
     chosen = [column] if column else [known_name for known_name in COLUMNS if known_name in known]
     if "file_name" not in known or not chosen or chosen[0] not in known:
-        return [], [*findings, *problems, _no_column(name, known, column)]
+        return [], [*findings, *problems, _no_column(name, known, column=column)]
     if len(chosen) > 1:
         findings.append(Finding("note", name, f"captions are read from {chosen[0]!r}, not {chosen[1]!r}", "choose by caption_column"))
-    rows, more = _rows(name, records, chosen[0])
+    rows, more = _rows(name, records, column=chosen[0])
     return rows, [*findings, *problems, *more]
 
 
@@ -111,7 +111,7 @@ def same(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _rows(name: str, records: Sequence[tuple[int, Mapping[str, Any]]], column: str) -> tuple[list[Row], list[Finding]]:
+def _rows(name: str, records: Sequence[tuple[int, Mapping[str, Any]]], *, column: str) -> tuple[list[Row], list[Finding]]:
     folder, rows, findings = PurePosixPath(name).parent, [], []
     for line, record in records:
         picture, text, place = record.get("file_name"), record.get(column), f"{name}, line {line}"
@@ -125,7 +125,7 @@ def _rows(name: str, records: Sequence[tuple[int, Mapping[str, Any]]], column: s
     return rows, findings
 
 
-def _no_column(name: str, known: Sequence[str], column: str | None) -> Finding:
+def _no_column(name: str, known: Sequence[str], *, column: str | None) -> Finding:
     if "file_name" not in known:
         return Finding("error", name, f"has no column file_name, but {', '.join(known)}", "name the column of file names file_name")
     looked = repr(column) if column else ", ".join(COLUMNS)
@@ -180,7 +180,7 @@ def _wide(content: bytes) -> str | None:
     return None
 
 
-def _decode_western(content: bytes, file: str, offset: int) -> tuple[str | None, list[Finding]]:
+def _decode_western(content: bytes, file: str, *, offset: int) -> tuple[str | None, list[Finding]]:
     what = f"is not UTF-8: byte 0x{content[offset]:02x} at offset {offset}"
     try:
         text = content.decode("cp1252")

@@ -55,12 +55,12 @@ def _eight_bits(image: Image.Image, file_format: str | None) -> tuple[Image.Imag
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("holds values that are not finite (NaN or infinity)")
-    low, high, remarks = _range(values, image.mode, file_format)
+    low, high, remarks = _range(values, image.mode, file_format=file_format)
     grey = (values - low) * (255.0 / max(high - low, 1e-30))
     return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)), remarks
 
 
-def _range(values: Values, mode: str, file_format: str | None) -> tuple[float, float, list[str]]:
+def _range(values: Values, mode: str, *, file_format: str | None) -> tuple[float, float, list[str]]:
     """The values that mean black and white. Only 16 bits have a range by definition; the others are told by their values."""
     low, high = float(values.min()), float(values.max())
     if mode.startswith("I;16") or (mode == "I" and file_format in ("PNG", "PPM")):

@@ -21,7 +21,7 @@ def contact_sheet(pictures: Iterable[Tensor], captions: Sequence[str], *, cell_p
     shown = [_shown(pixels, cell_px) for pixels in pictures]
     columns = max(1, min(columns, len(shown)))
     width_px = max([96, *(image.width for image in shown)])
-    lines = [wrapped(caption, font, width_px) for caption in captions]
+    lines = [wrapped(caption, font, width_px=width_px) for caption in captions]
     rows = [range(start, min(start + columns, len(shown))) for start in range(0, len(shown), columns)]
     heights = [max(shown[i].height + LINE_PX * len(lines[i]) for i in row) + 2 * MARGIN_PX for row in rows]
     sheet = Image.new("RGB", (MARGIN_PX + columns * (width_px + MARGIN_PX), MARGIN_PX + sum(heights)), PAPER)
@@ -36,7 +36,7 @@ def contact_sheet(pictures: Iterable[Tensor], captions: Sequence[str], *, cell_p
     return sheet
 
 
-def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> list[str]:
+def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, *, width_px: int) -> list[str]:
     """Lines of at most `width_px`; what does not fit in four ends in an ellipsis."""
     lines, line = [], ""
     for word in text.split():
@@ -49,10 +49,10 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     lines.append(line)
     if len(lines) > MAX_LINES:
         lines = [*lines[: MAX_LINES - 1], lines[MAX_LINES - 1] + " …"]
-    return [_clipped(line, font, width_px) for line in lines]
+    return [_clipped(line, font, width_px=width_px) for line in lines]
 
 
-def _clipped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> str:
+def _clipped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, *, width_px: int) -> str:
     if font.getlength(line) <= width_px:
         return line
     while line and font.getlength(line + "…") > width_px:

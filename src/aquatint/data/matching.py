@@ -13,25 +13,25 @@ from aquatint.data.tree import Listing
 
 
 def match_captions(
-    source: Path, listing: Listing, images: Images, *, names: Sequence[str], trigger: str | None, needs_captions: bool
+    source: Path, listing: Listing, *, images: Images, names: Sequence[str], trigger: str | None, needs_captions: bool
 ) -> tuple[dict[str, str], list[Finding]]:
     """Name of each readable picture (`names`) -> what the model reads, empty if nothing says; and the findings.
 
     Without need of captions no finding is an error.
     """
-    written, findings = _written(source, listing, images)
+    written, findings = _written(source, listing, images=images)
     if images.caption_from_name:
         named = {name: words_of(name) for name in names if name not in written}
         written.update({name: words for name, words in named.items() if words})
     findings += _unused(images, trigger)
     given = {name: caption_of(written.get(name), name=name, trigger=trigger, template=images.template) for name in names}
-    findings += _missing(source, given, written, images, trigger=trigger)
+    findings += _missing(source, given, written=written, images=images, trigger=trigger)
     if not needs_captions:
         findings = [replace(finding, level="warning") if finding.level == "error" else finding for finding in findings]
     return {name: caption or "" for name, caption in given.items()}, findings
 
 
-def _written(source: Path, listing: Listing, images: Images) -> tuple[dict[str, str], list[Finding]]:
+def _written(source: Path, listing: Listing, *, images: Images) -> tuple[dict[str, str], list[Finding]]:
     """Captions as they stand in files, and orphans, quarrels and damage among them."""
     by_stem: dict[str, list[str]] = {}
     for picture in listing.pictures:
@@ -42,7 +42,7 @@ def _written(source: Path, listing: Listing, images: Images) -> tuple[dict[str, 
     found = [(picture, row) for row in rows for picture in by_stem[row.picture]]
     by_name = {same(picture): picture for picture in listing.pictures}
     for table in listing.tables:
-        rows, problems = table_rows(source, table, images.caption_column)
+        rows, problems = table_rows(source, table, column=images.caption_column)
         findings += problems
         found += [(by_name[row.picture], row) for row in rows if row.picture in by_name]
         orphans += [row.place + f" ({row.picture})" for row in rows if row.picture not in by_name]
@@ -79,13 +79,13 @@ def _unused(images: Images, trigger: str | None) -> list[Finding]:
 
 
 def _missing(
-    source: Path, given: Mapping[str, str | None], written: Mapping[str, str], images: Images, *, trigger: str | None
+    source: Path, given: Mapping[str, str | None], *, written: Mapping[str, str], images: Images, trigger: str | None
 ) -> list[Finding]:
     without, bare = [name for name, caption in given.items() if not caption], [name for name in given if name not in written]
     if not given or (images.template is not None and "{trigger}" in images.template and trigger is None):
         return []
     if without and len(without) == len(given):
-        return [_none_at_all(source, len(given), images)]
+        return [_none_at_all(source, len(given), images=images)]
     if without:
         what = f"{counted(len(without), 'picture')} of {len(given):,} without a caption: {listed(without)}"
         if images.allow_missing_captions:
@@ -97,7 +97,7 @@ def _missing(
     return []
 
 
-def _none_at_all(source: Path, num_pictures: int, images: Images) -> Finding:
+def _none_at_all(source: Path, num_pictures: int, *, images: Images) -> Finding:
     looked = ", ".join([*(f"<picture>{suffix}" for suffix in SIDECARS), *TABLES])
     what = f"{counted(num_pictures, 'picture')} and not one caption: looked for {looked}"
     if images.allow_missing_captions:

@@ -74,18 +74,19 @@ class BatchPlan:
         epoch, place = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng(key(self.seed, epoch, "batches")).permutation(self.steps_per_epoch)
         bucket, start = self._batches[order[place]]
-        indices, passes = self._samples(bucket, start, epoch)
+        indices, passes = self._samples(bucket, start, epoch=epoch)
         weights = np.ones(len(indices)) if self.weights is None else np.asarray(self.weights, np.float64)[indices]
         num_micro = -(-len(indices) // (self.batch_size * self.num_processes))
         parts = np.array_split(np.arange(len(indices)), num_micro * self.num_processes)
         total = float(weights.sum())
         return tuple(
-            self._micro(parts[micro * self.num_processes + self.rank], indices, passes, weights, total) for micro in range(num_micro)
+            self._micro(parts[micro * self.num_processes + self.rank], indices, passes=passes, weights=weights, total=total)
+            for micro in range(num_micro)
         )
 
     __call__ = plan
 
-    def _micro(self, part: Integers, indices: Integers, passes: Integers, weights: np.ndarray[Any, Any], total: float) -> MicroPlan:
+    def _micro(self, part: Integers, indices: Integers, *, passes: Integers, weights: np.ndarray[Any, Any], total: float) -> MicroPlan:
         if not len(part):  # a process without a sample must still take part in the exchange of gradients
             return MicroPlan((int(indices[0]),), (len(indices) + self.rank,), (0.0,), (int(passes[0]),), total)
         return MicroPlan(
@@ -104,7 +105,7 @@ class BatchPlan:
         size = self.global_batch_size
         return [(bucket, start) for bucket, records in self._buckets.items() for start in range(0, len(records) * self.repeats, size)]
 
-    def _samples(self, bucket: int, start: int, epoch: int) -> tuple[Integers, Integers]:
+    def _samples(self, bucket: int, start: int, *, epoch: int) -> tuple[Integers, Integers]:
         """Records of one global batch and the pass each belongs to: a stretch of permutations laid end to end."""
         records = self._buckets[bucket]
         num = len(records)

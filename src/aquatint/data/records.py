@@ -60,17 +60,17 @@ def scan(source: Path, images: Images, *, trigger: str | None = None, needs_capt
 def survey(source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True) -> Scan:
     """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such folder."""
     listing = list_files(source)
-    pictures, findings = _read_all(source, listing.pictures, images)
+    pictures, findings = _read_all(source, listing.pictures, images=images)
     names = [record.name for record in pictures]
-    captions, more = match_captions(source, listing, images, names=names, trigger=trigger, needs_captions=needs_captions)
+    captions, more = match_captions(source, listing, images=images, names=names, trigger=trigger, needs_captions=needs_captions)
     records = tuple(replace(record, caption=captions[record.name]) for record in pictures)
     return Scan(records, (*listing.findings, *findings, *more))
 
 
-def _read_all(source: Path, names: Sequence[str], images: Images) -> tuple[list[ImageRecord], list[Finding]]:
+def _read_all(source: Path, names: Sequence[str], *, images: Images) -> tuple[list[ImageRecord], list[Finding]]:
     """Good pictures, without captions as yet, and what is to be said of them and of the bad ones."""
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        read = list(pool.map(lambda name: _read(source, name, images), names))
+        read = list(pool.map(lambda name: _read(source, name, images=images), names))
     records = [record for record, _ in read if record]
     findings = [finding for _, findings in read for finding in findings]
     if names and not records and images.skip_bad:
@@ -78,21 +78,21 @@ def _read_all(source: Path, names: Sequence[str], images: Images) -> tuple[list[
     return records, findings
 
 
-def _read(source: Path, name: str, images: Images) -> tuple[ImageRecord | None, list[Finding]]:
+def _read(source: Path, name: str, *, images: Images) -> tuple[ImageRecord | None, list[Finding]]:
     path = source / name
     try:
         content = path.read_bytes()
         picture = read_picture(path, matte=images.matte, content=content)
     except BadPicture as bad:
-        return None, [_bad(name, bad.reason, bad.advice, images)]
+        return None, [_bad(name, bad.reason, advice=bad.advice, images=images)]
     except OSError as error:
-        return None, [_bad(name, f"cannot be read ({error.strerror})", "make it readable", images)]
+        return None, [_bad(name, f"cannot be read ({error.strerror})", advice="make it readable", images=images)]
     width_px, height_px = picture.image.size
     record = ImageRecord(path, name, "", width_px, height_px, hashlib.sha256(content).hexdigest(), mode=picture.mode)
     return record, [Finding("warning", name, remark) for remark in picture.remarks]
 
 
-def _bad(name: str, reason: str, advice: str, images: Images) -> Finding:
+def _bad(name: str, reason: str, *, advice: str, images: Images) -> Finding:
     if images.skip_bad:
         return Finding("warning", name, f"skipped: {reason}", advice)
     return Finding("error", name, reason, f"{advice}; or go on without it by images.skip_bad=true")

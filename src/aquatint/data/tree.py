@@ -37,7 +37,7 @@ def list_files(source: Path) -> Listing:
     if not source.is_dir():
         raise BadData(source, [_no_folder(source)])
     findings: list[Finding] = []
-    names = sorted(_walk(source, source, findings, frozenset({os.path.realpath(source)})), key=natural)
+    names = sorted(_walk(source, source, findings=findings, above=frozenset({os.path.realpath(source)})), key=natural)
     kinds: dict[str, list[str]] = {"picture": [], "sidecar": [], "table": [], "unread": [], "other": []}
     for name in names:
         kinds[_kind(name)].append(name)
@@ -56,7 +56,7 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts)], name
 
 
-def _walk(source: Path, folder: Path, findings: list[Finding], above: frozenset[str]) -> Iterator[str]:
+def _walk(source: Path, folder: Path, *, findings: list[Finding], above: frozenset[str]) -> Iterator[str]:
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -72,7 +72,7 @@ def _walk(source: Path, folder: Path, findings: list[Finding], above: frozenset[
         elif entry.is_dir():
             real = os.path.realpath(entry.path)
             if real not in above:  # a link to a folder above would go round for ever
-                yield from _walk(source, Path(entry.path), findings, above | {real})
+                yield from _walk(source, Path(entry.path), findings=findings, above=above | {real})
         elif entry.is_file():
             yield name
         else:

@@ -55,7 +55,7 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
         if "requires_safety_checker" in options:
             options["safety_checker"] = None
         if not path.is_dir():
-            _check_class(source, pipeline_class.load_config(source).get("_class_name", ""), class_name)
+            _check_class(source, pipeline_class.load_config(source).get("_class_name", ""), class_name=class_name)
         return pipeline_class.from_pretrained(path if path.is_dir() else source, **options)
     except BadBase:
         raise
@@ -71,10 +71,10 @@ def _check_folder(path: Path, class_name: str) -> None:
         found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadBase(f"base={path}: its model_index.json cannot be read ({_why(error)})") from error
-    _check_class(str(path), found, class_name)
+    _check_class(str(path), found, class_name=class_name)
 
 
-def _check_class(source: str, found: str, class_name: str) -> None:
+def _check_class(source: str, found: str, *, class_name: str) -> None:
     if found != class_name:
         raise BadBase(f"base={source}: this is a {found}, and a {class_name} was asked for; choose the family that loads it")
 

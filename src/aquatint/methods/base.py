@@ -41,7 +41,7 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """Put what `save` wrote onto a fresh bundle, by the stock pipeline's own loader."""
 
     @abstractmethod
-    def loading_lines(self, pipeline: str, base: str, saved: str) -> list[str]:
+    def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         """Python that loads the result with diffusers alone; leaves it in `pipe`. `pipeline` is the class's name."""
 
 

@@ -49,5 +49,5 @@ class Full(Method, kind="full"):
         for ours, theirs in zip(bundle.text_encoders, [fresh.text_encoder], strict=True):
             ours.load_state_dict(theirs.state_dict())
 
-    def loading_lines(self, pipeline: str, base: str, saved: str) -> list[str]:
+    def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         return pipeline_lines(pipeline, saved)

@@ -91,7 +91,7 @@ class LoRA(Method, kind="lora"):
     def load(self, bundle: Bundle, saved: Path) -> None:
         bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)
 
-    def loading_lines(self, pipeline: str, base: str, saved: str) -> list[str]:
+    def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         return [*pipeline_lines(pipeline, base), f"pipe.load_lora_weights({saved!r})"]
 
 

@@ -128,7 +128,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], *, tensors: Mapping[str, Tensor]) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             prefix = names[id(parameter)] + "/"

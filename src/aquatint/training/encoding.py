@@ -63,7 +63,8 @@ class Encoding:
         ]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
-            pixels = torch.stack([self._pixels(*wanted[i]) for i in indices]).to(device)
+            shown = [(record.path, size, turn) for record, size, turn in (wanted[i] for i in indices)]
+            pixels = torch.stack([load_pixels(path, size, matte=self.matte, is_flipped=turn)[0] for path, size, turn in shown]).to(device)
             with torch.no_grad():
                 encoded = self.family.encode_images(self.bundle, pixels)
             return [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
@@ -74,6 +75,3 @@ class Encoding:
         )  # fmt: skip
         views = [Encoded(entry["mean"], entry["std"]) for entry in found]
         return [views[i : i + len(turns)] for i in range(0, len(views), len(turns))]
-
-    def _pixels(self, record: ImageRecord, size: Size, is_flipped: bool) -> Tensor:
-        return load_pixels(record.path, size, matte=self.matte, is_flipped=is_flipped)[0]

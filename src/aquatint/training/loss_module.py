@@ -28,7 +28,7 @@ class LossModule(nn.Module):
         mean, std = batch.encoded.mean_BCHW.to(device).float(), batch.encoded.std_BCHW.to(device).float()
         x_0 = mean + std * random.normal("posterior", mean.shape[1:]).to(device)
         network = self._family.network(bundle, self._conditioning(batch).to(device))
-        return bundle.objective.losses(network, x_0, random)
+        return bundle.objective.losses(network, x_0, random=random)
 
     def _conditioning(self, batch: Batch) -> Conditioning:
         return batch.conditioning or self._family.encode_prompts(self._bundle[0], batch.prompts)

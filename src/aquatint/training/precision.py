@@ -16,7 +16,7 @@ def bf16_speedup(device: torch.device) -> float:
     with torch.random.fork_rng(devices=[]):
         network = nn.Sequential(nn.Conv2d(64, 128, 3, padding=1), nn.SiLU(), nn.Conv2d(128, 64, 3, padding=1)).to(device)
         pixels = torch.randn(8, 64, 16, 16, device=device)
-    plain, half = (_seconds(network, pixels, dtype) for dtype in (torch.float32, torch.bfloat16))
+    plain, half = (_seconds(network, pixels, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
     return plain / half
 
 
@@ -27,7 +27,7 @@ def is_bf16_fast(device: torch.device) -> bool:
     return bf16_speedup(device) >= FASTER
 
 
-def _seconds(network: nn.Module, pixels: torch.Tensor, dtype: torch.dtype) -> float:
+def _seconds(network: nn.Module, pixels: torch.Tensor, *, dtype: torch.dtype) -> float:
     best = float("inf")
     for _ in range(5):
         begun = time.perf_counter()

@@ -51,9 +51,9 @@ class PriorSource:
         size = self.batch_size * self.num_micro * self.num_processes
         places = range(step * size, (step + 1) * size)
         mine = [range(i, i + self.batch_size) for i in range(self.rank * self.batch_size, size, self.batch_size * self.num_processes)]
-        return [self._batch([places[i] for i in part], [SLOTS_FROM + i for i in part], size) for part in mine]
+        return [self._batch([places[i] for i in part], [SLOTS_FROM + i for i in part], size=size) for part in mine]
 
-    def _batch(self, places: Sequence[int], slots: Sequence[int], size: int) -> Batch:
+    def _batch(self, places: Sequence[int], slots: Sequence[int], *, size: int) -> Batch:
         num = len(self.prior.prompts)
         orders = {place // num: random.Random(key(self.seed, "prior", place // num)).sample(range(num), num) for place in places}
         indices = [orders[place // num][place % num] for place in places]

@@ -47,7 +47,7 @@ class Results:
         sampler.keep(step, after)
         self._before_after(sampler, after)
         more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}
-        self.folder.write_facts(self._facts(saved, proven, {**facts, **more}))
+        self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
         self.pages()
         return proven
 
@@ -62,7 +62,7 @@ class Results:
             return
         before = [Image.open(path) for path in first]
         pictures = [open_picture(record.path, matte=self.config.images.matte) for record in self.records[:MAX_COLUMNS]]
-        rows = [pictures, before[:MAX_COLUMNS], list(after[:MAX_COLUMNS])]
+        rows: list[list[Image.Image]] = [pictures, [*before[:MAX_COLUMNS]], list(after[:MAX_COLUMNS])]
         titles = [request.prompt for request in sampler.requests[:MAX_COLUMNS]]
         sheet(rows, row_titles=["your pictures", "before", "after"], column_titles=titles).save(self.folder.before_after)
 
@@ -75,13 +75,13 @@ class Results:
             "modelspec.implementation": f"aquatint {version('aquatint')}",
         }  # fmt: skip
 
-    def _facts(self, saved: Path, proven: proof.Proof, more: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(self, saved: Path, proven: proof.Proof, *, more: Mapping[str, Any]) -> dict[str, Any]:
         config = self.config
         parts = [saved] if saved.is_file() else [p for p in saved.rglob("*") if p.is_file()]
         return {
             "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
             "trigger": config.trigger, "file": saved.name, "file_bytes": sum(p.stat().st_size for p in parts), "proof": asdict(proven),
-            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), str(saved.resolve())),
+            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), saved=str(saved.resolve())),
             "versions": {package: version(package) for package in PACKAGES},
             **more,
         }  # fmt: skip

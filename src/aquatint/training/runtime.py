@@ -10,7 +10,6 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 
-
 PATIENCE = timedelta(hours=12)
 """How long processes wait while the first one encodes a large set or draws."""
 

@@ -40,9 +40,6 @@ from aquatint.training.schedules import SCHEDULES
 from aquatint.training.settings import Train
 from aquatint.training.trainer import Trainer
 
-NUM_PRIOR = 64
-"""The base's own pictures beside a subject's, when the user names no number."""
-
 
 class Session:
     """The parts of a run, each made when first asked for; `run` asks in the order that spares memory."""
@@ -51,7 +48,7 @@ class Session:
         self.config, self.records, self.folder, self.findings = checked.config, checked.records, checked.folder, checked.findings
         self.records, self.num_training = validation.held_out_last(self.records, share=self.config.validation.share, seed=self.config.seed)
         self.runtime = Runtime(cpu=config.cpu)
-        self.family: ModelFamily = families[config.family]  # type: ignore[assignment]  # a module is its family
+        self.family: ModelFamily = families[config.family]  # a module is its family
 
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
@@ -88,7 +85,7 @@ class Session:
     def sizes(self) -> list[Size]:
         resolution = self.config.images.resolution or self.bundle.resolution_px
         images, multiple = self.config.images, self.family.pixel_multiple
-        return [bucket_of(r.width_px, r.height_px, resolution, multiple, buckets=images.buckets) for r in self.records]
+        return [bucket_of(r.width_px, r.height_px, resolution=resolution, multiple=multiple, buckets=images.buckets) for r in self.records]
 
     @cached_property
     def derived(self) -> Derived:
@@ -125,11 +122,10 @@ class Session:
     def prior(self) -> Prior | None:
         """What the base draws by itself, before anything is attached to it."""
         settings, captions = self.config.prior, [record.caption or "" for record in self.records]
-        num = settings.num if settings.num is not None else (NUM_PRIOR if self.config.trigger else 0)
         words = words_of(self.family, self.bundle)
-        if not num or not settings.weight or not words:
+        if not settings.num or not settings.weight or not words:
             return None
-        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=num, seed=self.config.seed)
+        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=settings.num, seed=self.config.seed)
         wanted = [Request(prompt, index, scale=settings.scale) for index, prompt in enumerate(told)]
         latents = drawn(self.bundle, wanted, cache=TensorCache(default_root()), precision=self.precision)
         keeps_text = self.config.method.trains_text_encoder

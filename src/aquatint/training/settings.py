@@ -31,9 +31,8 @@ class Loss(Config):
 
 
 class Prior(Config):
-    num: int | None = Field(None, ge=0)
-    """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew. 0 for none.
-    Not given: 64 with a trigger, else none."""
+    num: int = Field(0, ge=0)
+    """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew. 0 for none."""
     weight: float = Field(1.0, ge=0)
     """What they count, beside 1 for your pictures; 0 is a run without them."""
     scale: float = Field(3.0, ge=0)
@@ -76,7 +75,7 @@ class Train(Config):
     """The model to start from: `pocket` (built in), a diffusers folder, a .safetensors checkpoint, or a Hub id."""
     family: str = "sd"
     """The base's architecture."""
-    method: Method = Field(default="lora", validate_default=True)  # type: ignore[assignment]
+    method: Method = Field(default="lora", validate_default=True)
     """What is trained: `lora` (small file) or `full` (all weights)."""
     trigger: str | None = None
     """A rare word that shall stand for what the pictures show, such as `zwx`."""

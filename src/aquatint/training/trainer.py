@@ -28,13 +28,20 @@ MAX_SKIPPED, AMONG = 2, 200
 class MicroBatch(Protocol):
     """What the loop must know of the data; the loss module knows the rest."""
 
-    slots: Sequence[int]
-    """Place of each sample in the global batch of its step."""
-    weight_B: Tensor
-    """Loss weight of each sample; 0 for padding."""
-    total_weight: float
-    """Sum of the weights over the global batch, all processes and micro-batches."""
-    names: Sequence[str]
+    @property
+    def slots(self) -> Sequence[int]:
+        """Place of each sample in the global batch of its step."""
+
+    @property
+    def weight_B(self) -> Tensor:
+        """Loss weight of each sample; 0 for padding."""
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights over the global batch, all processes and micro-batches."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
 
 
 Batches = Callable[[int], Sequence[MicroBatch]]
@@ -124,7 +131,7 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(state.trained[name])
-        checkpoint.restore_optimizer(self.optimizer, self._names, state.optimizer)
+        checkpoint.restore_optimizer(self.optimizer, self._names, tensors=state.optimizer)
         if self.average:
             self.average.restore(state.average)
         self.step = state.step
