@@ -69,7 +69,7 @@ def main(options: argparse.Namespace) -> None:
     prompts = [plain_caption(*pair) for pair in pairs]
     pixels = sample(pipeline, prompts, seed=options.seed, num_steps=options.steps, scale=options.scale)
     is_thing, is_place = right(judge, pixels, things=[thing for thing, _ in pairs], places=[place for _, place in pairs])
-    print(f"right place {is_place.float().mean():.3f}, right thing {is_thing.float().mean():.3f} of {len(pairs)} pictures")
+    print(f"place right {is_place.float().mean():.3f}, right thing {is_thing.float().mean():.3f} of {len(pairs)}")
     missed = Counter(thing for (thing, _), is_right in zip(pairs, is_thing.tolist(), strict=True) if not is_right)
     print("things most often missed:", ", ".join(f"{thing} ({count})" for thing, count in missed.most_common(12)) or "none")
     options.out_dir.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,8 @@ def test_the_metadata_name_rank_and_alpha(saved):
     with safe_open(file, "pt") as opened:
         metadata = opened.metadata()
     adapter = json.loads(metadata["lora_adapter_metadata"])
-    assert (metadata["format"], metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("pt", "4", "2.0")
+    assert (metadata["format"], metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("pt", "4", "4")  # B holds the scale
+    assert metadata["aquatint.alpha"] == "2.0"
     assert (adapter["unet.r"], adapter["unet.lora_alpha"]) == (4, 4)  # as folded into the tensors
     assert sorted(adapter["unet.target_modules"]) == sorted(SD.lora_targets)
 
