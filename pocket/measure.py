@@ -61,7 +61,7 @@ def write_sheet(pixels: Tensor, pairs: Sequence[Pair], *, judge: Judge, path: Pa
 
 
 def main(options: argparse.Namespace) -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(options.model_dir, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(options.model_dir, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     fresh = draw_many(512, things=list(TRAINED), seed="measure")
     print(f"autoencoder PSNR {psnr(pipeline.vae, to_tensor(fresh.pixels_NHWC)):.2f} dB", flush=True)
