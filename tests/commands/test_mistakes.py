@@ -112,3 +112,9 @@ def test_a_folder_with_other_files_is_not_taken(photos: Path, tiny_sd: Path, tmp
 
 def test_resume_without_a_folder_is_asked_for_one(photos: Path, tiny_sd: Path) -> None:
     assert "out=" in said([f"data={photos}", f"base={tiny_sd}", "resume=true"])
+
+
+def test_a_size_that_the_networks_cannot_draw_is_refused(tiny_sd: Path, tmp_path: Path) -> None:
+    with pytest.raises(AquatintError, match="multiples of 8"):
+        run(["generate", str(tiny_sd), "prompt=x", "size=[17,16]", f"out={tmp_path / 'drawn'}"])
+    assert not (tmp_path / "drawn").exists()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, PositiveInt
 
 from aquatint.config import Config
+from aquatint.errors import BadSetting
 
 if TYPE_CHECKING:
     import torch
@@ -48,11 +49,13 @@ def run(config: Generate) -> Iterator[str]:
     """Yields a line for each picture. Raises `BadRun` or `BadBase`."""
     from aquatint.generation.drawing import Request, draw, png_info
 
-    bundle, base, adapter = _load(config)
+    bundle, base, adapter, multiple = _load(config)
     device = _device(config.cpu)
     for module in bundle.modules:
         module.to(device)
     width, height = config.size or (None, None)
+    if config.size and any(side % multiple for side in config.size):
+        raise BadSetting(f"size={list(config.size)}: both sides must be multiples of {multiple}, as this model's networks need")
     shared = {"num_steps": config.steps, "scale": config.scale, "negative": config.negative, "width_px": width, "height_px": height}
     requests = [Request(config.prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
     folder = _folder(config, adapter)
@@ -63,19 +66,21 @@ def run(config: Generate) -> Iterator[str]:
         yield f"{path}  seed {request.seed}"
 
 
-def _load(config: Generate) -> tuple[Bundle, str, str | None]:
-    """The model ready to draw, its base, and the run's folder if it is one."""
+def _load(config: Generate) -> tuple[Bundle, str, str | None, int]:
+    """The model ready to draw, its base, the run's folder if it is one, and what the sides must be divisible by."""
     from aquatint.registry import families
     from aquatint.training.folder import RunFolder
     from aquatint.training.settings import Train
 
     folder = RunFolder(Path(config.model))
     if not folder.config.is_file():
-        return families[config.family].load(config.model).freeze(), config.model, None
+        family = families[config.family]
+        return family.load(config.model).freeze(), config.model, None, family.pixel_multiple
     facts, settings = folder.read_facts(), Train.read([], file=folder.config)
-    bundle: Bundle = families[settings.family].load(settings.base).freeze()
+    family = families[settings.family]
+    bundle: Bundle = family.load(settings.base).freeze()
     settings.method.load(bundle, folder.path / facts["file"])
-    return bundle, settings.base, str(folder.path)
+    return bundle, settings.base, str(folder.path), family.pixel_multiple
 
 
 def _device(is_cpu: bool) -> torch.device:
