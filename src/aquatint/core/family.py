@@ -45,11 +45,6 @@ class Bundle:
     def modules(self) -> tuple[nn.Module, ...]:
         return tuple(m for m in (self.denoiser, self.autoencoder, *self.text_encoders) if m is not None)
 
-    @property
-    def encoders(self) -> tuple[nn.Module, ...]:
-        """The parts that training on cached encodings does not need."""
-        return tuple(m for m in (self.autoencoder, *self.text_encoders) if m is not None)
-
     def freeze(self) -> "Bundle":
         """No gradients and no dropout anywhere; a method then thaws what it trains."""
         for module in self.modules:
