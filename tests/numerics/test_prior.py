@@ -1,22 +1,49 @@
-"""Prior preservation: counts are exact, every split of a step sees the same pictures, weights are what was asked for."""
+"""Prior preservation: lessons are what the base says, counts are exact, and every split of a step sees the same."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from aquatint.training.prior import Prior, PriorSource, prompts
+from aquatint.core.family import Bundle, Conditioning
+from aquatint.core.objective import MinSNR
+from aquatint.core.randomness import SampleRandom
+from aquatint.data.cache import TensorCache
+from aquatint.families import sd
+from aquatint.generation.drawing import Request, draw_latents
+from aquatint.methods.lora import LoRA
+from aquatint.training import prior as prior_module
+from aquatint.training.prior import LESSONS_EACH, Asking, Prior, PriorSource, prompts
 
 NUM = 10
-PRIOR = Prior([f"p{i}" for i in range(NUM)], [torch.full((1, 1, 2, 2), float(i)) for i in range(NUM)], {})
+OBJECTIVE = sd.tiny().objective
+PRIOR = Prior([torch.zeros(1, 1, 2, 2)] * 5, ["p", ""] * 5, [torch.full((1, 1, 2, 2), float(i)) for i in range(NUM)], {}, 3)
+WANTED = [Request("a fox", 1, num_steps=2), Request("a red door", 2, num_steps=2)]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    torch.manual_seed(0)
+    return sd.tiny().freeze()
+
+
+@pytest.fixture(scope="module")
+def asked(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Prior:
+    texts = ["", *(request.prompt for request in WANTED)]
+    with torch.no_grad():
+        told = {text: Conditioning(sd.encode_prompts(bundle, [text])) for text in texts}
+    cache = TensorCache(tmp_path_factory.mktemp("cache"))
+    return Asking(bundle, sd, cache, torch.float32).prior(WANTED, told, seed=3)
 
 
 def seen(step: int, *, batch_size: int, num_micro: int, num_processes: int) -> list[tuple[int, float]]:
-    """(slot, value) of every picture of a step, over all processes, in the order of slots."""
+    """(slot, output) of every lesson of a step, over all processes, in the order of slots."""
     found = []
     for rank in range(num_processes):
-        for batch in PriorSource(PRIOR, batch_size, num_micro, rank, num_processes, 0.5, seed=3)(step):
-            found += list(zip(batch.slots, batch.encoded.mean_BCHW[:, 0, 0, 0].tolist(), strict=True))
+        for batch in PriorSource(PRIOR, OBJECTIVE, batch_size, num_micro, rank, num_processes, weight=0.5)(step):
+            found += list(zip(batch.slots, batch.output_BCHW[:, 0, 0, 0].tolist(), strict=True))
             assert batch.total_weight == batch_size * num_micro * num_processes
             assert batch.weight_B.tolist() == [0.5] * batch_size
     return sorted(found)
@@ -30,9 +57,55 @@ def test_every_split_sees_the_same(split: tuple[int, int, int]) -> None:
         assert seen(step, batch_size=batch_size, num_micro=num_micro, num_processes=num_processes) == expected
 
 
-def test_every_picture_comes_equally_often() -> None:
+def test_every_lesson_comes_equally_often() -> None:
     shown = Counter(value for step in range(NUM) for _, value in seen(step, batch_size=4, num_micro=1, num_processes=1))
     assert shown == dict.fromkeys(map(float, range(NUM)), 4)
+
+
+def test_lessons_are_what_the_base_says_with_the_prompt_and_without(bundle: Bundle, asked: Prior) -> None:
+    """The truth is stock diffusers: its scheduler makes the noisy picture, its network answers."""
+    assert len(asked.outputs) == len(WANTED) * LESSONS_EACH
+    assert asked.prompts[:4] == ["a fox", "a red door", "", ""]
+    assert Counter(asked.prompts) == {"a fox": 8, "a red door": 8, "": 16}
+    for lesson in (0, 3, 17):
+        x_t, t = asked.noised(bundle.objective, [lesson])
+        picture = draw_latents(bundle, [WANTED[lesson % 2]])
+        index = (t * 1000).round().long() - 1
+        eps = SampleRandom(3, 0, [prior_module.SLOTS_FROM + lesson]).normal("prior noise", picture.shape[1:])
+        assert torch.allclose(x_t, bundle.pipeline.scheduler.add_noise(picture, eps, index), atol=1e-5)
+        with torch.no_grad():
+            words = bundle.pipeline.encode_prompt(asked.prompts[lesson], "cpu", 1, do_classifier_free_guidance=False)[0]
+            output = bundle.denoiser(x_t, index, encoder_hidden_states=words).sample
+        assert torch.allclose(asked.outputs[lesson], output, atol=1e-5)
+
+
+def test_an_untouched_network_has_nothing_to_mend_and_a_changed_one_has(bundle: Bundle, asked: Prior) -> None:
+    weighted = bundle.objective.weighted_by(MinSNR(5.0))
+    network_of = lambda batch: sd.network(bundle, batch.conditioning)  # noqa: E731
+    batch = PriorSource(asked, weighted, 8, 1, 0, 1, weight=1.0)(0)[0]
+    random = SampleRandom(0, 0, batch.slots)
+    assert batch.losses(weighted, network_of(batch), random=random).max() < 1e-9
+    trained = LoRA(rank=2).attach(bundle, sd)
+    with torch.no_grad():
+        for parameter in trained.values():
+            parameter.fill_(0.1)
+    assert batch.losses(weighted, network_of(batch), random=random).min() > 1e-6
+
+
+def test_answers_are_asked_for_once(bundle: Bundle, asked: Prior, tmp_path: Path) -> None:
+    fresh = sd.tiny().freeze()
+    fresh.denoiser.load_state_dict({n.replace(".base_layer", ""): p for n, p in bundle.denoiser.state_dict().items() if "lora" not in n})
+    fresh.text_encoders[0].load_state_dict(bundle.text_encoders[0].state_dict())
+    first = Asking(fresh, sd, TensorCache(tmp_path), torch.float32).prior(WANTED, asked.conditionings, seed=3)
+    calls: list[object] = []
+    fresh.denoiser.register_forward_hook(lambda *call: calls.append(call))
+    again = Asking(fresh, sd, TensorCache(tmp_path), torch.float32).prior(WANTED, asked.conditionings, seed=3)
+    assert not calls
+    assert all(torch.equal(a, b) for a, b in zip(first.outputs, again.outputs, strict=True))
+    other = Asking(fresh, sd, TensorCache(tmp_path), torch.float32).prior(WANTED, asked.conditionings, seed=4)
+    assert calls
+    assert not torch.equal(first.outputs[0], other.outputs[0])
+    assert replace(first, seed=4).noised(fresh.objective, [0])[1] != first.noised(fresh.objective, [0])[1]
 
 
 def test_prompts_put_common_words_in_the_triggers_place() -> None:

@@ -80,6 +80,10 @@ class Objective:
 
     def losses_at(self, network: Network, x_0: Tensor, *, eps: Tensor, t: Tensor) -> Tensor:
         """The same at given noise and times: what validation compares from step to step."""
-        output = network(perturb(self.process, x_0, eps=eps, t=t), t)
-        error = output.float() - target(self.process, self.prediction, x_0=x_0, eps=eps, t=t).float()
+        wanted = target(self.process, self.prediction, x_0=x_0, eps=eps, t=t)
+        return self.distances(network, perturb(self.process, x_0, eps=eps, t=t), t=t, wanted=wanted)
+
+    def distances(self, network: Network, x_t: Tensor, *, t: Tensor, wanted: Tensor) -> Tensor:
+        """How far the network's output is from the wanted one, weighted for t, (B,)."""
+        error = network(x_t, t).float() - wanted.float()
         return self.weighting(self.process, self.prediction, t=t) * error.square().flatten(1).mean(1)

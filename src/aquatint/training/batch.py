@@ -1,12 +1,13 @@
 """What the data side hands to the training side, and how a batch is put together from the cache."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from aquatint.core.family import Conditioning, Encoded
+from aquatint.core.objective import Network, Objective
 from aquatint.core.randomness import SampleRandom
 from aquatint.data.plan import BatchPlan, MicroPlan
 
@@ -23,6 +24,16 @@ class Batch:
     prompts: tuple[str, ...]
     conditioning: Conditioning | None
     """The prompts, encoded; None when the text encoder is trained and must see them itself."""
+
+    def losses(self, objective: Objective, network: Network, *, random: SampleRandom) -> Tensor:
+        """Denoising losses, (B,), on the device of the batch."""
+        mean, std = self.encoded.mean_BCHW.float(), self.encoded.std_BCHW.float()
+        x_0 = mean + std * random.normal("posterior", mean.shape[1:]).to(mean)
+        return objective.losses(network, x_0, random=random)
+
+    def to(self, device: torch.device) -> "Batch":
+        encoded = Encoded(self.encoded.mean_BCHW.to(device), self.encoded.std_BCHW.to(device))
+        return replace(self, encoded=encoded, conditioning=self.conditioning.to(device) if self.conditioning else None)
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,8 @@ class BatchSource:
         random = SampleRandom(self.seed, step, slots)
         names = [self.examples.names[i] for i in micro.indices]
         prompts = self._prompts(micro, random)
-        weights = torch.as_tensor(micro.weights, dtype=torch.float32)
-        return Batch(slots, weights, float(micro.total_weight), names, self._encoded(micro, random), prompts, self._conditioning(prompts))
+        weights, told = torch.as_tensor(micro.weights, dtype=torch.float32), together(self.examples.conditionings, prompts)
+        return Batch(slots, weights, float(micro.total_weight), names, self._encoded(micro, random), prompts, told)
 
     def _prompts(self, micro: MicroPlan, random: SampleRandom) -> tuple[str, ...]:
         prompts = [self.examples.prompts[i] for i in micro.indices]
@@ -74,8 +85,10 @@ class BatchSource:
             chosen = [view[0] for view in views]
         return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]))
 
-    def _conditioning(self, prompts: Sequence[str]) -> Conditioning | None:
-        if not self.examples.conditionings:
-            return None
-        rows = [self.examples.conditionings[prompt] for prompt in prompts]
-        return Conditioning({name: torch.cat([row[name] for row in rows]) for name in rows[0]})
+
+def together(conditionings: Mapping[str, Conditioning], prompts: Sequence[str]) -> Conditioning | None:
+    """One conditioning for a batch of prompts; None where nothing was encoded beforehand."""
+    if not conditionings:
+        return None
+    rows = [conditionings[prompt] for prompt in prompts]
+    return Conditioning({name: torch.cat([row[name] for row in rows]) for name in rows[0]})

@@ -10,7 +10,9 @@ STANDARD_WIDTH = 1280
 FULL_SIDE_PX = 512
 """Pictures of this side are trained one at a time, smaller ones up to eight together."""
 SHOWN_EACH, LEAST_SHOWN = 100, 2500
-"""How often a picture is shown in a run, and how many are shown at least: below, a subject is not yet learned."""
+"""How often a picture is shown in a run, and how many pass the network at least: below, a subject is not yet learned."""
+NUM_PRIOR, FEW_PICTURES = 32, 100
+"""Pictures of the base's own for a run that teaches a word, if it has no more pictures than that."""
 LARGEST_LR = 5e-3
 """No method is stable beyond, however narrow the model."""
 
@@ -22,29 +24,44 @@ class Derived:
     lr: float
     repeats: int
     warmup_steps: int
+    num_prior: int
     reasons: tuple[str, ...]
     """One line for each value that was not given."""
 
 
-Given = tuple[int | None, int | None, float | None]
-"""The user's steps, batch size and learning rate."""
+@dataclass(frozen=True)
+class Given:
+    """What the user said, None where nothing."""
+
+    steps: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    num_prior: int | None = None
+    trigger: str | None = None
 
 
 def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int, resolution_px: int, num_parts: int) -> Derived:
     """`width` is the denoiser's widest layer; `num_parts` is processes times accumulation."""
-    given_steps, given_batch, given_lr = given
     reasons: list[str] = []
-    most = max(1, min(8, FULL_SIDE_PX**2 // resolution_px**2))
-    batch_size = given_batch or max(1, most // num_parts)
-    if given_batch is None:
-        reasons.append(f"batch_size={batch_size}: what most devices hold at {resolution_px} px")
+    num_prior = given.num_prior
+    if num_prior is None:
+        num_prior = NUM_PRIOR if given.trigger and num_pictures <= FEW_PICTURES else 0
+    if num_prior and given.num_prior is None:
+        why = f"{num_pictures} pictures teach a word, and the rest shall stay as the base draws it (prior.num=0 to do without)"
+        reasons.append(f"prior.num={num_prior}: {why}")
+    passes = 2 if num_prior else 1  # a step has as many of the base's pictures as of the user's
+    most = max(1, min(8, FULL_SIDE_PX**2 // resolution_px**2) // passes)
+    batch_size = given.batch_size or max(1, most // num_parts)
+    if given.batch_size is None:
+        beside = ", with as many of the base's own" if num_prior else ""
+        reasons.append(f"batch_size={batch_size}: what most devices hold at {resolution_px} px{beside}")
     global_batch = batch_size * num_parts
-    steps = given_steps or math.ceil(max(LEAST_SHOWN, SHOWN_EACH * num_pictures) / global_batch)
-    if given_steps is None:
+    steps = given.steps or math.ceil(max(LEAST_SHOWN, SHOWN_EACH * num_pictures) / (global_batch * passes))
+    if given.steps is None:
         reasons.append(f"steps={steps}: {num_pictures} pictures, seen {steps * global_batch / num_pictures:.0f} times each")
-    lr = given_lr or min(LARGEST_LR, float(f"{standard_lr * max(1.0, STANDARD_WIDTH / width):.1e}"))
-    if given_lr is None:
+    lr = given.lr or min(LARGEST_LR, float(f"{standard_lr * max(1.0, STANDARD_WIDTH / width):.1e}"))
+    if given.lr is None:
         why = f"{standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)"
         reasons.append(f"lr={lr:g}: {why}")
     repeats = derived_repeats(num_pictures, global_batch)
-    return Derived(steps, batch_size, lr, repeats, steps // 20, tuple(reasons))
+    return Derived(steps, batch_size, lr, repeats, steps // 20, num_prior, tuple(reasons))

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from aquatint.core.family import Bundle, Conditioning, ModelFamily
+from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.randomness import SampleRandom
 from aquatint.training.batch import Batch
+from aquatint.training.prior import PriorBatch
 
 
 class LossModule(nn.Module):
@@ -22,13 +23,9 @@ class LossModule(nn.Module):
         self._bundle = [bundle]  # inside a list the bundle's modules stay unregistered
         self.trained = nn.ParameterDict({name.replace(".", "/"): p for name, p in trained.items()})
 
-    def forward(self, batch: Batch, random: SampleRandom) -> Tensor:
+    def forward(self, batch: Batch | PriorBatch, random: SampleRandom) -> Tensor:
         bundle = self._bundle[0]
         device = next(bundle.denoiser.parameters()).device
-        mean, std = batch.encoded.mean_BCHW.to(device).float(), batch.encoded.std_BCHW.to(device).float()
-        x_0 = mean + std * random.normal("posterior", mean.shape[1:]).to(device)
-        network = self._family.network(bundle, self._conditioning(batch).to(device))
-        return bundle.objective.losses(network, x_0, random=random)
-
-    def _conditioning(self, batch: Batch) -> Conditioning:
-        return batch.conditioning or self._family.encode_prompts(self._bundle[0], batch.prompts)
+        there = batch.to(device)
+        conditioning = there.conditioning or self._family.encode_prompts(bundle, batch.prompts)
+        return there.losses(bundle.objective, self._family.network(bundle, conditioning), random=random)

@@ -1,4 +1,8 @@
-"""Prior preservation (Ruiz et al. 2023): what the base drew before is shown beside the user's pictures, so that it stays.
+"""Prior preservation: beside the user's pictures the network repeats what the base itself said, so that the rest stays.
+
+Dreambooth (Ruiz et al. 2023) shows pictures that the base has drawn as if they were the truth. Here the network is held to
+the base's own outputs on them (Hinton et al. 2015; Li & Hoiem 2016), with the prompt and, as often, without: what the
+network says to the empty prompt is what guidance subtracts, and a subject that leaks into it is taken out of its own pictures.
 
 The prompts need no words from the user: they are the captions with another word in the trigger's place, taken from the
 commonest words of the base's own tokenizer.
@@ -6,63 +10,102 @@ commonest words of the base's own tokenizer.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
+from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.fingerprint import fingerprint
-from aquatint.core.randomness import key
+from aquatint.core.objective import Network, Objective
+from aquatint.core.process import perturb
+from aquatint.core.randomness import SampleRandom, key
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.generation.drawing import Request, draw_latents
-from aquatint.training.batch import Batch
+from aquatint.training.batch import together
 
-NUM_WORDS = 300
+NUM_WORDS = 120
+NUM_STEPS = 16
+"""Denoising steps of a prior picture: what is learned from it is what the base says, so it need not be fine."""
+LESSONS_EACH = 16
+"""At how many noise levels the base is asked about each picture; half of them without its prompt."""
 SLOTS_FROM = 1_000_000
 """Far from the slots of the user's pictures, so that no noise is drawn twice."""
-DRAWN_AT_ONCE = 16
+AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Prior:
-    """The base's own pictures."""
+    """What the base said: lesson i is about picture i modulo their number."""
 
-    prompts: Sequence[str]
     latents: Sequence[Tensor]
-    """Each (1, C, H, W)."""
+    """The base's own pictures, each (1, C, H, W)."""
+    prompts: Sequence[str]
+    """Of each lesson; empty for every other round through the pictures."""
+    outputs: Sequence[Tensor]
+    """The base's output in each lesson, (1, C, H, W)."""
     conditionings: dict[str, Conditioning]
     """Empty when the text encoder is trained."""
+    seed: int
+
+    def noised(self, objective: Objective, lessons: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(x_t, t) of these lessons, the same in every step that they come up."""
+        x_0 = torch.cat([self.latents[i % len(self.latents)] for i in lessons])
+        drawn = SampleRandom(self.seed, 0, [SLOTS_FROM + i for i in lessons])
+        t = objective.time(drawn.uniform("prior time"))
+        return perturb(objective.process, x_0, eps=drawn.normal("prior noise", x_0.shape[1:]), t=t), t
+
+
+@dataclass(frozen=True)
+class PriorBatch:
+    """One micro-batch of lessons."""
+
+    slots: Sequence[int]
+    weight_B: Tensor
+    total_weight: float
+    names: Sequence[str]
+    prompts: tuple[str, ...]
+    conditioning: Conditioning | None
+    x_t_BCHW: Tensor
+    t_B: Tensor
+    output_BCHW: Tensor
+
+    def losses(self, objective: Objective, network: Network, *, random: SampleRandom) -> Tensor:
+        """Distances from the base's outputs, (B,)."""
+        return objective.distances(network, self.x_t_BCHW, t=self.t_B, wanted=self.output_BCHW)
+
+    def to(self, device: torch.device) -> "PriorBatch":
+        told = self.conditioning.to(device) if self.conditioning else None
+        x_t, t, output = (value.to(device) for value in (self.x_t_BCHW, self.t_B, self.output_BCHW))
+        return replace(self, conditioning=told, x_t_BCHW=x_t, t_B=t, output_BCHW=output)
 
 
 @dataclass(frozen=True)
 class PriorSource:
-    """Step -> as many of the base's pictures as the step has of the user's; a pure function."""
+    """Step -> as many lessons as the step has pictures of the user's; a pure function."""
 
     prior: Prior
+    objective: Objective
     batch_size: int
     num_micro: int
     rank: int
     num_processes: int
     weight: float
-    seed: int
 
-    def __call__(self, step: int) -> list[Batch]:
+    def __call__(self, step: int) -> list[PriorBatch]:
         size = self.batch_size * self.num_micro * self.num_processes
         places = range(step * size, (step + 1) * size)
         mine = [range(i, i + self.batch_size) for i in range(self.rank * self.batch_size, size, self.batch_size * self.num_processes)]
         return [self._batch([places[i] for i in part], [SLOTS_FROM + i for i in part], size=size) for part in mine]
 
-    def _batch(self, places: Sequence[int], slots: Sequence[int], *, size: int) -> Batch:
-        num = len(self.prior.prompts)
-        orders = {place // num: random.Random(key(self.seed, "prior", place // num)).sample(range(num), num) for place in places}
-        indices = [orders[place // num][place % num] for place in places]
-        latents = torch.cat([self.prior.latents[i] for i in indices])
-        prompts = tuple(self.prior.prompts[i] for i in indices)
-        told = [self.prior.conditionings[prompt] for prompt in prompts] if self.prior.conditionings else []
-        conditioning = Conditioning({name: torch.cat([row[name] for row in told]) for name in told[0]}) if told else None
-        weights, names = torch.full((len(places),), self.weight), [f"prior/{i}" for i in indices]
-        return Batch(slots, weights, float(size), names, Encoded(latents, torch.zeros_like(latents)), prompts, conditioning)
+    def _batch(self, places: Sequence[int], slots: Sequence[int], *, size: int) -> PriorBatch:
+        prior, num = self.prior, len(self.prior.outputs)
+        orders = {place // num: random.Random(key(prior.seed, "prior", place // num)).sample(range(num), num) for place in places}
+        lessons = [orders[place // num][place % num] for place in places]
+        x_t, t = prior.noised(self.objective, lessons)
+        prompts, outputs = tuple(prior.prompts[i] for i in lessons), torch.cat([prior.outputs[i] for i in lessons])
+        weights, names = torch.full((len(places),), self.weight), [f"prior/{i % len(prior.latents)}" for i in lessons]
+        return PriorBatch(slots, weights, float(size), names, prompts, together(prior.conditionings, prompts), x_t, t, outputs)
 
 
 def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str], num: int, seed: int) -> list[str]:
@@ -73,17 +116,49 @@ def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str
     return [templates[index % len(templates)].replace("{}", rng.choice(common)) for index in range(num)]
 
 
-def drawn(bundle: Bundle, wanted: Sequence[Request], *, cache: TensorCache, precision: torch.dtype) -> list[Tensor]:
-    """The base's latents for each request, drawn once and kept in the cache."""
-    identity = "+".join(fingerprint(module) for module in (bundle.denoiser, *bundle.text_encoders))
-    keys = [entry_key("prior", identity, str(precision), repr(request)) for request in wanted]
+@dataclass(frozen=True)
+class Asking:
+    """Puts the questions to the base as it is, before anything is attached; answers are kept in the cache."""
 
-    def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
-        latents = draw_latents(bundle, [wanted[i] for i in indices], precision=precision)
-        return [{"latents": latents[row : row + 1].float().cpu()} for row in range(len(indices))]
+    bundle: Bundle
+    family: ModelFamily
+    cache: TensorCache
+    precision: torch.dtype
 
-    found = cache.get_many(keys, compute, chunk=DRAWN_AT_ONCE, name_of=lambda i: f"the prior picture of {wanted[i].prompt!r}")
-    return [entry["latents"] for entry in found]
+    def prior(self, wanted: Sequence[Request], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
+        """`conditionings` must hold every prompt and the empty one."""
+        latents = self._drawn(wanted)
+        asked = [request.prompt if turn % 2 == 0 else "" for turn in range(LESSONS_EACH) for request in wanted]
+        return self._answered(Prior(latents, asked, (), conditionings, seed), wanted)
+
+    def _drawn(self, wanted: Sequence[Request]) -> list[Tensor]:
+        keys = [entry_key("prior picture", self._identity, str(self.precision), repr(request)) for request in wanted]
+
+        def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
+            latents = draw_latents(self.bundle, [wanted[i] for i in indices], precision=self.precision)
+            return [{"latents": latents[row : row + 1].float().cpu()} for row in range(len(indices))]
+
+        found = self.cache.get_many(keys, compute, chunk=AT_ONCE, name_of=lambda i: f"the prior picture of {wanted[i].prompt!r}")
+        return [entry["latents"] for entry in found]
+
+    def _answered(self, prior: Prior, wanted: Sequence[Request]) -> Prior:
+        objective, device = self.bundle.objective, next(self.bundle.denoiser.parameters()).device
+        whole = [(self._identity, str(self.precision), repr(wanted[i % len(wanted)]), text) for i, text in enumerate(prior.prompts)]
+        keys = [entry_key("prior output", *parts, str(prior.seed), str(i)) for i, parts in enumerate(whole)]
+
+        def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
+            x_t, t = prior.noised(objective, indices)
+            told = together(prior.conditionings, [prior.prompts[i] for i in indices]) or Conditioning()
+            with torch.no_grad(), torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
+                output = self.family.network(self.bundle, told.to(device))(x_t.to(device), t.to(device))
+            return [{"output": output[row : row + 1].float().cpu()} for row in range(len(indices))]
+
+        found = self.cache.get_many(keys, compute, chunk=AT_ONCE, name_of=lambda i: f"what the base says to {prior.prompts[i]!r}")
+        return replace(prior, outputs=[entry["output"] for entry in found])
+
+    @property
+    def _identity(self) -> str:
+        return "+".join(fingerprint(module) for module in (self.bundle.denoiser, *self.bundle.text_encoders))
 
 
 def words_of(family: ModelFamily, bundle: Bundle) -> list[str]:

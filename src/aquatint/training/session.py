@@ -1,6 +1,7 @@
 """One run from checked settings to a proven file: puts the parts together, and holds no mathematics."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -21,7 +22,7 @@ from aquatint.registry import families
 from aquatint.sinks import log
 from aquatint.training import provenance, validation
 from aquatint.training.batch import Batch, BatchSource, Examples
-from aquatint.training.defaults import Derived, derive
+from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding, Size
 from aquatint.training.events import Event, Finished, Noted, Validated
@@ -31,7 +32,7 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import bf16_speedup, is_bf16_fast
 from aquatint.training.preflight import Checked
-from aquatint.training.prior import Prior, PriorSource, drawn, words_of
+from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorBatch, PriorSource, words_of
 from aquatint.training.prior import prompts as prior_prompts
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
@@ -91,7 +92,8 @@ class Session:
     def derived(self) -> Derived:
         config = self.config
         return derive(
-            self.num_training, given=(config.steps, config.batch_size, config.lr), standard_lr=config.method.default_lr,
+            self.num_training, given=Given(config.steps, config.batch_size, config.lr, config.prior.num, config.trigger),
+            standard_lr=config.method.default_lr,
             width=self.bundle.width, resolution_px=config.images.resolution or self.bundle.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
@@ -123,21 +125,22 @@ class Session:
         """What the base draws by itself, before anything is attached to it."""
         settings, captions = self.config.prior, [record.caption or "" for record in self.records]
         words = words_of(self.family, self.bundle)
-        if not settings.num or not settings.weight or not words:
+        if not self.derived.num_prior or not settings.weight or not words:
             return None
-        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=settings.num, seed=self.config.seed)
-        wanted = [Request(prompt, index, scale=settings.scale) for index, prompt in enumerate(told)]
-        latents = drawn(self.bundle, wanted, cache=TensorCache(default_root()), precision=self.precision)
-        keeps_text = self.config.method.trains_text_encoder
-        return Prior(told, latents, {} if keeps_text else self.encoding.conditionings(sorted(set(told))))
+        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=self.derived.num_prior, seed=self.config.seed)
+        wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
+        asking = Asking(self.bundle, self.family, TensorCache(default_root()), self.precision)
+        prior = asking.prior(wanted, self.encoding.conditionings(sorted({*told, ""})), seed=self.config.seed)
+        return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
 
     @cached_property
     def settled(self) -> Train:
         """The settings with what was derived or measured written out, and places that hold from any working directory."""
         derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
+        prior = self.config.prior.model_copy(update={"num": self.derived.num_prior})
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
         places = {"data": self.config.data.absolute(), "base": lasting(self.config.base)}
-        return self.config.model_copy(update={**derived, **places, "precision": precision})
+        return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision})
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -176,13 +179,15 @@ class Session:
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
         )  # fmt: skip
 
-    def _batches(self, examples: Examples) -> Callable[[int], list[Batch]]:
+    def _batches(self, examples: Examples) -> Callable[[int], list[Batch | PriorBatch]]:
         config, runtime, prior = self.config, self.runtime, self.prior
         own = BatchSource(examples, self._plan(), config.seed, config.loss.caption_dropout)
         if prior is None:
-            return own
-        num_micro, weight = config.accumulate, config.prior.weight
-        beside = PriorSource(prior, self.derived.batch_size, num_micro, runtime.rank, runtime.num_processes, weight, config.seed)
+            return lambda step: [*own(step)]
+        beside = PriorSource(
+            prior, self.bundle.objective, self.derived.batch_size, config.accumulate, runtime.rank, runtime.num_processes,
+            weight=config.prior.weight,
+        )  # fmt: skip
         return lambda step: [*own(step), *beside(step)]
 
     def _observed(self, trainer: Trainer) -> Iterator[Event]:
