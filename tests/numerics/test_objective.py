@@ -18,7 +18,7 @@ def network(x_t, t):
 
 
 def losses(objective, rows, *, seed=3, step=8):
-    return objective.losses(network, X_0[rows], random=SampleRandom(seed, step, rows))
+    return objective.losses(network, objective.lesson(X_0[rows], random=SampleRandom(seed, step, rows)))
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -36,7 +36,7 @@ def test_the_loss_is_reproducible_and_of_each_sample_alone(prediction):
 
 def test_a_network_that_says_zero_loses_the_mean_square_of_the_noise():
     objective, random = Objective(PROCESS, "epsilon"), SampleRandom(3, 8, range(5))
-    found = objective.losses(lambda x_t, t: torch.zeros_like(x_t), X_0, random=random)
+    found = objective.losses(lambda x_t, t: torch.zeros_like(x_t), objective.lesson(X_0, random=random))
     torch.testing.assert_close(found, random.normal("noise", X_0.shape[1:]).square().flatten(1).mean(1))
 
 
@@ -45,14 +45,14 @@ def test_a_network_that_knows_the_answer_loses_nothing(prediction):
     objective, eps, t = Objective(RectifiedFlow(), prediction), torch.randn(5, 4, 8, 8), torch.linspace(0.1, 0.9, 5)
     a, b = {"epsilon": (1, 0), "sample": (0, 1), "v_prediction": (1 - t, -t), "flow_prediction": (1, -1)}[prediction]
     answer = sum(torch.as_tensor(c, dtype=torch.float32).expand(5).view(-1, 1, 1, 1) * part for c, part in ((a, eps), (b, X_0)))
-    assert objective.losses_at(lambda x_t, t: answer, X_0, eps=eps, t=t).max() < 1e-10
-    wrong = objective.losses_at(lambda x_t, t: answer + 2, X_0, eps=eps, t=t)
+    assert objective.losses(lambda x_t, t: answer, objective.lesson_at(X_0, eps=eps, t=t)).max() < 1e-10
+    wrong = objective.losses(lambda x_t, t: answer + 2, objective.lesson_at(X_0, eps=eps, t=t))
     torch.testing.assert_close(wrong, torch.full((5,), 4.0))
 
 
 def test_losses_are_float32_whatever_the_network_gives():
     objective = Objective(PROCESS, "epsilon")
-    found = objective.losses(lambda x_t, t: network(x_t, t).bfloat16(), X_0, random=SampleRandom(0, 0, range(5)))
+    found = objective.losses(lambda x_t, t: network(x_t, t).bfloat16(), objective.lesson(X_0, random=SampleRandom(0, 0, range(5))))
     assert found.dtype == torch.float32
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aquatint.core.family import Bundle, Conditioning
+from aquatint.core.family import Bundle, Conditioning, Encoded
 from aquatint.core.objective import MinSNR
 from aquatint.core.randomness import SampleRandom
 from aquatint.data.cache import TensorCache
@@ -15,6 +15,7 @@ from aquatint.families import sd
 from aquatint.generation.drawing import Request, draw_latents
 from aquatint.methods.lora import LoRA
 from aquatint.training import prior as prior_module
+from aquatint.training.batch import AnyBatch, Batch, joined, together
 from aquatint.training.prior import LESSONS_EACH, Asking, Prior, PriorSource, prompts
 
 NUM = 10
@@ -43,7 +44,7 @@ def seen(step: int, *, batch_size: int, num_micro: int, num_processes: int) -> l
     found = []
     for rank in range(num_processes):
         for batch in PriorSource(PRIOR, OBJECTIVE, batch_size, num_micro, rank, num_processes, weight=0.5)(step):
-            found += list(zip(batch.slots, batch.output_BCHW[:, 0, 0, 0].tolist(), strict=True))
+            found += list(zip(batch.slots, batch.asked.wanted_BCHW[:, 0, 0, 0].tolist(), strict=True))
             assert batch.total_weight == batch_size * num_micro * num_processes
             assert batch.weight_B.tolist() == [0.5] * batch_size
     return sorted(found)
@@ -84,12 +85,32 @@ def test_an_untouched_network_has_nothing_to_mend_and_a_changed_one_has(bundle: 
     network_of = lambda batch: sd.network(bundle, batch.conditioning)  # noqa: E731
     batch = PriorSource(asked, weighted, 8, 1, 0, 1, weight=1.0)(0)[0]
     random = SampleRandom(0, 0, batch.slots)
-    assert batch.losses(weighted, network_of(batch), random=random).max() < 1e-9
+    assert weighted.losses(network_of(batch), batch.lesson(weighted, random)).max() < 1e-9
     trained = LoRA(rank=2).attach(bundle, sd)
     with torch.no_grad():
         for parameter in trained.values():
             parameter.fill_(0.1)
-    assert batch.losses(weighted, network_of(batch), random=random).min() > 1e-6
+    assert weighted.losses(network_of(batch), batch.lesson(weighted, random)).min() > 1e-6
+
+
+def test_together_in_one_pass_is_the_same_as_one_after_the_other(bundle: Bundle, asked: Prior) -> None:
+    """Loss as the trainer adds it up; the user's pictures weigh 2 in all, so their sum is not their number."""
+    objective, told = bundle.objective, asked.conditionings["a fox"]
+    latents, conditioning = torch.randn(2, 4, 8, 8), together({"a fox": told}, ["a fox"] * 2)
+    own = Batch([0, 1], torch.tensor([1.5, 0.5]), 2.0, ["a", "b"], Encoded(latents, latents.abs()), ("a fox",) * 2, conditioning)
+    lessons = PriorSource(asked, objective, 4, 1, 0, 1, weight=0.7)(5)[0]
+
+    def loss(batch: AnyBatch) -> float:
+        network = sd.network(bundle, batch.conditioning)
+        with torch.no_grad():
+            losses = objective.losses(network, batch.lesson(objective, SampleRandom(0, 5, batch.slots)))
+        return float((losses * batch.weight_B).sum() / batch.total_weight)
+
+    both = joined(own, lessons)
+    assert [len(batch.slots) for batch in both] == [6]
+    assert loss(both[0]) == pytest.approx(loss(own) + loss(lessons), rel=1e-5)
+    larger = replace(own, encoded=Encoded(torch.zeros(2, 4, 8, 16), torch.zeros(2, 4, 8, 16)))
+    assert joined(larger, lessons) == [larger, lessons]
 
 
 def test_answers_are_asked_for_once(bundle: Bundle, asked: Prior, tmp_path: Path) -> None:

@@ -62,8 +62,24 @@ class MinSNR:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What the network is shown, and what it should answer."""
+
+    x_t_BCHW: Tensor
+    t_B: Tensor
+    wanted_BCHW: Tensor
+
+    def to(self, device: torch.device) -> "Lesson":
+        return Lesson(self.x_t_BCHW.to(device), self.t_B.to(device), self.wanted_BCHW.to(device))
+
+    def __add__(self, other: "Lesson") -> "Lesson":
+        pairs = ((self.x_t_BCHW, other.x_t_BCHW), (self.t_B, other.t_B), (self.wanted_BCHW, other.wanted_BCHW))
+        return Lesson(*(torch.cat(pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
 class Objective:
-    """A family declares one as data, from the checkpoint's scheduler; training only calls `losses`."""
+    """A family declares one as data, from the checkpoint's scheduler; training asks for lessons and their losses."""
 
     process: NoiseProcess
     prediction: Prediction
@@ -73,17 +89,16 @@ class Objective:
     def weighted_by(self, weighting: Weighting) -> "Objective":
         return replace(self, weighting=weighting)
 
-    def losses(self, network: Network, x_0: Tensor, *, random: SampleRandom) -> Tensor:
+    def losses(self, network: Network, lesson: Lesson) -> Tensor:
         """Loss of each sample, (B,); what a sample is worth is the caller's business."""
+        error = network(lesson.x_t_BCHW, lesson.t_B).float() - lesson.wanted_BCHW.float()
+        return self.weighting(self.process, self.prediction, t=lesson.t_B) * error.square().flatten(1).mean(1)
+
+    def lesson(self, x_0: Tensor, *, random: SampleRandom) -> Lesson:
+        """Denoise x_0 at a time and from a noise of this step's own."""
         t = self.time(random.uniform("time")).to(x_0.device)
-        return self.losses_at(network, x_0, eps=random.normal("noise", x_0.shape[1:]).to(x_0), t=t)
+        return self.lesson_at(x_0, eps=random.normal("noise", x_0.shape[1:]).to(x_0), t=t)
 
-    def losses_at(self, network: Network, x_0: Tensor, *, eps: Tensor, t: Tensor) -> Tensor:
+    def lesson_at(self, x_0: Tensor, *, eps: Tensor, t: Tensor) -> Lesson:
         """The same at given noise and times: what validation compares from step to step."""
-        wanted = target(self.process, self.prediction, x_0=x_0, eps=eps, t=t)
-        return self.distances(network, perturb(self.process, x_0, eps=eps, t=t), t=t, wanted=wanted)
-
-    def distances(self, network: Network, x_t: Tensor, *, t: Tensor, wanted: Tensor) -> Tensor:
-        """How far the network's output is from the wanted one, weighted for t, (B,)."""
-        error = network(x_t, t).float() - wanted.float()
-        return self.weighting(self.process, self.prediction, t=t) * error.square().flatten(1).mean(1)
+        return Lesson(perturb(self.process, x_0, eps=eps, t=t), t, target(self.process, self.prediction, x_0=x_0, eps=eps, t=t))

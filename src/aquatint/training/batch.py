@@ -2,19 +2,43 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from aquatint.core.family import Conditioning, Encoded
-from aquatint.core.objective import Network, Objective
+from aquatint.core.objective import Lesson, Objective
 from aquatint.core.randomness import SampleRandom
 from aquatint.data.plan import BatchPlan, MicroPlan
 
 
+class AnyBatch(Protocol):
+    """What the loss is computed from: one micro-batch, all of one size."""
+
+    @property
+    def slots(self) -> Sequence[int]: ...
+    @property
+    def weight_B(self) -> Tensor: ...
+    @property
+    def total_weight(self) -> float: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def prompts(self) -> tuple[str, ...]: ...
+    @property
+    def conditioning(self) -> Conditioning | None: ...
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(C, H, W) of a sample."""
+
+    def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
+        """On the CPU, where all that is random is drawn."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch, all of one size."""
+    """Pictures of the user's."""
 
     slots: Sequence[int]
     weight_B: Tensor
@@ -25,15 +49,55 @@ class Batch:
     conditioning: Conditioning | None
     """The prompts, encoded; None when the text encoder is trained and must see them itself."""
 
-    def losses(self, objective: Objective, network: Network, *, random: SampleRandom) -> Tensor:
-        """Denoising losses, (B,), on the device of the batch."""
-        mean, std = self.encoded.mean_BCHW.float(), self.encoded.std_BCHW.float()
-        x_0 = mean + std * random.normal("posterior", mean.shape[1:]).to(mean)
-        return objective.losses(network, x_0, random=random)
+    @property
+    def size(self) -> tuple[int, ...]:
+        return tuple(self.encoded.mean_BCHW.shape[1:])
 
-    def to(self, device: torch.device) -> "Batch":
-        encoded = Encoded(self.encoded.mean_BCHW.to(device), self.encoded.std_BCHW.to(device))
-        return replace(self, encoded=encoded, conditioning=self.conditioning.to(device) if self.conditioning else None)
+    def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
+        mean, std = self.encoded.mean_BCHW.float(), self.encoded.std_BCHW.float()
+        x_0 = mean + std * random.normal("posterior", mean.shape[1:])
+        return objective.lesson(x_0, random=random)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Two micro-batches of one size as one, for the network is faster once than twice."""
+
+    first: AnyBatch
+    second: AnyBatch
+
+    @property
+    def slots(self) -> Sequence[int]:
+        return [*self.first.slots, *self.second.slots]
+
+    @property
+    def weight_B(self) -> Tensor:
+        return torch.cat([self.first.weight_B, self.second.weight_B * (self.first.total_weight / self.second.total_weight)])
+
+    @property
+    def total_weight(self) -> float:
+        return self.first.total_weight
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [*self.first.names, *self.second.names]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return self.first.prompts + self.second.prompts
+
+    @property
+    def conditioning(self) -> Conditioning | None:
+        first, second = self.first.conditioning, self.second.conditioning
+        return Conditioning({name: torch.cat([first[name], second[name]]) for name in first}) if first and second else None
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.first.size
+
+    def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
+        first, second = (replace(random, slots=part.slots) for part in (self.first, self.second))
+        return self.first.lesson(objective, first) + self.second.lesson(objective, second)
 
 
 @dataclass(frozen=True)
@@ -92,3 +156,8 @@ def together(conditionings: Mapping[str, Conditioning], prompts: Sequence[str]) 
         return None
     rows = [conditionings[prompt] for prompt in prompts]
     return Conditioning({name: torch.cat([row[name] for row in rows]) for name in rows[0]})
+
+
+def joined(first: AnyBatch, second: AnyBatch) -> list[AnyBatch]:
+    """One micro-batch where the sizes agree, else both."""
+    return [Joint(first, second)] if first.size == second.size else [first, second]

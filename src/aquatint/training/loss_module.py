@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.randomness import SampleRandom
-from aquatint.training.batch import Batch
-from aquatint.training.prior import PriorBatch
+from aquatint.training.batch import AnyBatch
 
 
 class LossModule(nn.Module):
@@ -23,9 +22,9 @@ class LossModule(nn.Module):
         self._bundle = [bundle]  # inside a list the bundle's modules stay unregistered
         self.trained = nn.ParameterDict({name.replace(".", "/"): p for name, p in trained.items()})
 
-    def forward(self, batch: Batch | PriorBatch, random: SampleRandom) -> Tensor:
+    def forward(self, batch: AnyBatch, random: SampleRandom) -> Tensor:
         bundle = self._bundle[0]
         device = next(bundle.denoiser.parameters()).device
-        there = batch.to(device)
-        conditioning = there.conditioning or self._family.encode_prompts(bundle, batch.prompts)
-        return there.losses(bundle.objective, self._family.network(bundle, conditioning), random=random)
+        conditioning = batch.conditioning or self._family.encode_prompts(bundle, batch.prompts)
+        network = self._family.network(bundle, conditioning.to(device))
+        return bundle.objective.losses(network, batch.lesson(bundle.objective, random).to(device))

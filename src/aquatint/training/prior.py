@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.fingerprint import fingerprint
-from aquatint.core.objective import Network, Objective
+from aquatint.core.objective import Lesson, Objective
 from aquatint.core.process import perturb
 from aquatint.core.randomness import SampleRandom, key
 from aquatint.data.cache import TensorCache, entry_key
@@ -66,18 +66,14 @@ class PriorBatch:
     names: Sequence[str]
     prompts: tuple[str, ...]
     conditioning: Conditioning | None
-    x_t_BCHW: Tensor
-    t_B: Tensor
-    output_BCHW: Tensor
+    asked: Lesson
 
-    def losses(self, objective: Objective, network: Network, *, random: SampleRandom) -> Tensor:
-        """Distances from the base's outputs, (B,)."""
-        return objective.distances(network, self.x_t_BCHW, t=self.t_B, wanted=self.output_BCHW)
+    @property
+    def size(self) -> tuple[int, ...]:
+        return tuple(self.asked.x_t_BCHW.shape[1:])
 
-    def to(self, device: torch.device) -> "PriorBatch":
-        told = self.conditioning.to(device) if self.conditioning else None
-        x_t, t, output = (value.to(device) for value in (self.x_t_BCHW, self.t_B, self.output_BCHW))
-        return replace(self, conditioning=told, x_t_BCHW=x_t, t_B=t, output_BCHW=output)
+    def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
+        return self.asked
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ class PriorSource:
         x_t, t = prior.noised(self.objective, lessons)
         prompts, outputs = tuple(prior.prompts[i] for i in lessons), torch.cat([prior.outputs[i] for i in lessons])
         weights, names = torch.full((len(places),), self.weight), [f"prior/{i % len(prior.latents)}" for i in lessons]
-        return PriorBatch(slots, weights, float(size), names, prompts, together(prior.conditionings, prompts), x_t, t, outputs)
+        return PriorBatch(slots, weights, float(size), names, prompts, together(prior.conditionings, prompts), Lesson(x_t, t, outputs))
 
 
 def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str], num: int, seed: int) -> list[str]:

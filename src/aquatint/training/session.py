@@ -1,6 +1,6 @@
 """One run from checked settings to a proven file: puts the parts together, and holds no mathematics."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from aquatint.generation.drawing import Request
 from aquatint.registry import families
 from aquatint.sinks import log
 from aquatint.training import provenance, validation
-from aquatint.training.batch import Batch, BatchSource, Examples
+from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding, Size
@@ -32,7 +32,7 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import bf16_speedup, is_bf16_fast
 from aquatint.training.preflight import Checked
-from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorBatch, PriorSource, words_of
+from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, words_of
 from aquatint.training.prior import prompts as prior_prompts
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
@@ -179,16 +179,16 @@ class Session:
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
         )  # fmt: skip
 
-    def _batches(self, examples: Examples) -> Callable[[int], list[Batch | PriorBatch]]:
+    def _batches(self, examples: Examples) -> Callable[[int], Sequence[AnyBatch]]:
         config, runtime, prior = self.config, self.runtime, self.prior
         own = BatchSource(examples, self._plan(), config.seed, config.loss.caption_dropout)
         if prior is None:
-            return lambda step: [*own(step)]
+            return own
         beside = PriorSource(
             prior, self.bundle.objective, self.derived.batch_size, config.accumulate, runtime.rank, runtime.num_processes,
             weight=config.prior.weight,
         )  # fmt: skip
-        return lambda step: [*own(step), *beside(step)]
+        return lambda step: [batch for pair in zip(own(step), beside(step), strict=True) for batch in joined(*pair)]
 
     def _observed(self, trainer: Trainer) -> Iterator[Event]:
         events, steps = trainer.run(), trainer.num_steps

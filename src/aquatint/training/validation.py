@@ -46,4 +46,4 @@ def _losses(bundle: Bundle, family: ModelFamily, *, examples: Examples, index: i
     told = Conditioning({name: value.to(device).repeat_interleave(len(TIMES), 0) for name, value in told.items()})
     eps = SampleRandom(0, 0, [slot] * len(TIMES)).normal("validation", x_0.shape[1:]).to(device)
     t = torch.tensor(TIMES, device=device)
-    return float(bundle.objective.losses_at(family.network(bundle, told), x_0, eps=eps, t=t).mean())
+    return float(bundle.objective.losses(family.network(bundle, told), bundle.objective.lesson_at(x_0, eps=eps, t=t)).mean())
