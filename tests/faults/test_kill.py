@@ -153,7 +153,7 @@ def test_changed_pictures_captions_base_or_settings_are_refused_at_resume(aquati
         (tmp_path / name).rename(data / name)
     child = aquatint("train", run / "config.yaml", "resume=true", "loss.min_snr_gamma=4")
     assert child.wait() == 0, child.text()
-    assert "warning: resumed with other settings: loss.min_snr_gamma=4.0 (was None)" in child.text()
+    assert "warning: resumed with other settings: loss.min_snr_gamma=4.0 (was 5.0)" in child.text()
     assert not is_as_unbroken(run)
 
 

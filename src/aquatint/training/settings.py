@@ -24,8 +24,8 @@ class Optimizer(Config):
 
 
 class Loss(Config):
-    min_snr_gamma: PositiveFloat | None = None
-    """Cap on the weight of easy noise levels (Hang et al. 2023), such as 5. Not given: the plain mean squared error."""
+    min_snr_gamma: PositiveFloat | None = 5.0
+    """Cap on the weight of easy noise levels (Hang et al. 2023); `null` for the plain mean squared error."""
     caption_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of samples shown without their caption."""
 
@@ -33,7 +33,7 @@ class Loss(Config):
 class Prior(Config):
     num: int | None = Field(None, ge=0)
     """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew; 0 for none.
-    Not given: 32 for up to 100 pictures with a trigger."""
+    Not given: 64 for up to 100 pictures with a trigger."""
     weight: float = Field(1.0, ge=0)
     """What they count, beside 1 for your pictures; 0 is a run without them."""
     scale: float = Field(3.0, ge=0)
