@@ -1,7 +1,7 @@
 """The demo's proof on other held-out things: `python pocket/prove_held_out.py OUT_DIR THINGS [key=value …]`.
 
-THINGS are names joined by commas, or a number of them; settings go to `aquatint train`. Prints one line a thing and how many
-pass the demo's bounds.
+THINGS are names joined by commas, or a number of them; settings go to `aquatint train`, after those of the demo. Prints one line a
+thing and how many pass the demo's bounds.
 """
 
 import sys
@@ -14,6 +14,7 @@ from draw_demo import WORD, subject
 from things import HELD_OUT
 
 from aquatint.commands import train
+from aquatint.commands.demo import ITS_OWN, RECIPE
 from aquatint.evaluation.demonstration import Subject
 from aquatint.evaluation.world import World, embedded
 from aquatint.registry import families
@@ -28,7 +29,7 @@ def prove(thing: str, out_dir: Path, *, world: World, settings: Sequence[str]) -
     pictures_dir, run_dir = out_dir / thing / "pictures", out_dir / thing / f"run-{int(time.time())}"
     subject(thing, pictures_dir)
     proof = Subject(world, thing, WORD, pictures_dir, torch.bfloat16)
-    config = Train.read([f"data={pictures_dir}", f"trigger={WORD}", f"out={run_dir}", *settings])
+    config = Train.read([f"data={pictures_dir}", f"out={run_dir}", *RECIPE, *ITS_OWN["subject"], *settings])
     bundle = families[config.family].load(config.base).freeze()
     before = proof.measure(bundle)
     begun = time.perf_counter()

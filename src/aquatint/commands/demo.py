@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aquatint.config import Config
@@ -33,6 +34,9 @@ class Demo(Config):
 
 
 WORD = "zwx"
+RECIPE = ("method.convolutions=true", "lr=2.5e-3")
+"""Shapes are the convolutions' business."""
+ITS_OWN = {"subject": (f"trigger={WORD}",), "style": ("prior.num=64",)}
 
 
 def run(config: Demo) -> Iterator[Event | str | Table]:
@@ -51,14 +55,17 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
 
     pictures_dir = _pictures(name, config)
     folder = RunFolder(free_name(config.out / name))
-    named = [f"trigger={WORD}"] if name == "subject" else []
-    settings = Train.read([f"data={pictures_dir}", f"out={folder.path}", "method.convolutions=true", "lr=1e-3", *named])
+    given = [f"data={pictures_dir}", f"out={folder.path}", *RECIPE, *ITS_OWN[name]]
+    settings = Train.read(given)
     proof = _proof(name, config, pictures_dir=pictures_dir)
     yield f"== {name}: {len(list(pictures_dir.glob('*.png')))} pictures from {pictures_dir}"
     base: Bundle = families[settings.family].load(settings.base).freeze()
     yield "measuring the base model …"
     before, shown_before = proof.measure(base), proof.show(base)
+    yield f"aquatint train {' '.join(given)}"
+    begun = perf_counter()
     yield from train.run(settings)
+    yield f"training took {perf_counter() - begun:.0f} s, all in"
     settings.method.load(base, folder.path / folder.read_facts()["file"])
     yield "measuring the tuned model, loaded from its file …"
     after, shown_after = proof.measure(base), proof.show(base)
