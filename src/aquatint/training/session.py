@@ -62,6 +62,7 @@ class Session:
         base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
+        self.bundle.rest()
         yield from self._resume(trainer)
         with stopping.deferred():
             for event in self._observed(trainer):
