@@ -8,6 +8,7 @@ from aquatint.evaluation import proof
 from aquatint.generation.drawing import Request, draw
 from aquatint.methods.base import Method
 from aquatint.registry import families, methods
+from aquatint.training.results import in_place_of
 
 FAMILIES = families.names()
 WITH_TEXT = [name for name in methods.names() if "text_encoder" in Method.variant(name).model_fields]
@@ -37,8 +38,7 @@ def encoded(bundle, family):
 def test_frozen_encoders_rest_and_come_back(family, tiny, other_device):
     assert FAMILIES
     bundle, expected = tiny(family), encoded(tiny(family), family)
-    for module in bundle.modules:
-        module.to(other_device)
+    bundle.to(other_device)
     num_encoders = len(bundle.modules) - 1
     assert num_encoders >= 1
     bundle.rest()
@@ -56,8 +56,7 @@ def test_a_trained_encoder_stays(family, method, tiny, other_device):
     assert len(WITH_TEXT) >= 2
     bundle = tiny(family)
     trained = Method.resolve({"kind": method, "text_encoder": True}).attach(bundle, families[family])
-    for module in bundle.modules:
-        module.to(other_device)
+    bundle.to(other_device)
     bundle.rest()
     assert any(name.startswith("text_encoder_0.") for name in trained)
     assert [p == {"lazy"} for p in places(bundle)] == [any(p.requires_grad for p in m.parameters()) for m in bundle.modules]
@@ -76,12 +75,27 @@ def test_on_the_cpu_alone_nothing_is_copied(family, tiny):
     assert all(ours is theirs and place == still for (ours, place), (theirs, still) in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_trained_model_makes_room_for_the_fresh_one(family, tiny, other_device):
+    """So that a run which just fitted does not fail at its proof."""
+    bundle = tiny(family).to(other_device)
+    bundle.rest()
+    seen = []
+
+    def load():
+        seen.append(places(bundle))
+        return tiny(family)
+
+    fresh = in_place_of(bundle, load=load)
+    assert seen == [[{"cpu"}] * len(bundle.modules)]
+    assert places(fresh) == [{"lazy"}] * len(bundle.modules)
+
+
 @needs_cuda
 @pytest.mark.parametrize("family", FAMILIES)
 def test_who_draws_or_proves_calls_the_encoders_back(family, tiny):
     bundle, answer = tiny(family), proof.outputs(tiny(family), families[family])
-    for module in bundle.modules:
-        module.to("cuda")
+    bundle.to("cuda")
     before = torch.cuda.memory_allocated()
     bundle.rest()
     rested = torch.cuda.memory_allocated()

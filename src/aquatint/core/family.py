@@ -57,6 +57,11 @@ class Bundle:
         """Where the denoiser computes."""
         return next(self.denoiser.parameters()).device
 
+    def to(self, device: torch.device | str) -> "Bundle":
+        for module in self.modules:
+            module.to(device)
+        return self
+
     def rest(self) -> None:
         """Frozen encoders leave the device for the CPU: between encoding and drawing nobody asks them."""
         for module in self.modules[1:]:

@@ -79,9 +79,7 @@ class Session:
         bundle = self.family.load(self.config.base).freeze()
         gamma = self.config.loss.min_snr_gamma
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
-        for module in bundle.modules:
-            module.to(self.runtime.device)
-        return bundle
+        return bundle.to(self.runtime.device)
 
     @cached_property
     def sizes(self) -> list[Size]:
