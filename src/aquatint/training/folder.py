@@ -1,7 +1,8 @@
 """The run folder: what lies where."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,24 @@ class RunFolder:
     @property
     def before_after(self) -> Path:
         return self.path / "before_after.png"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Inside, no other process may train here: the log is locked, and the kernel unlocks it when this process dies.
+
+        Raises `BadRun` when another process is at it. Goes without where files cannot be locked, as on Windows.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                import fcntl
+
+                fcntl.flock(stack.enter_context(self.log.open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadRun(f"{self.path}: another process is training here; wait for its end, or choose another folder") from None
+            except (ImportError, OSError):
+                pass  # the log tells what it cannot write
+            yield
 
     def samples(self, step: int) -> Path:
         return self.path / "samples" / f"step_{step:07d}"

@@ -54,7 +54,7 @@ def _out(config: Train, problems: list[Problem]) -> Path:
     own, pictures = config.out.resolve(), config.data.resolve()
     if own == pictures or own in pictures.parents or pictures in own.parents:
         problems.append(Problem("out", f"{config.out} and {config.data} lie in each other; the pictures' folder is never written to"))
-    elif not has_run and config.out.is_dir() and any(config.out.iterdir()):
+    elif not has_run and config.out.is_dir() and {*config.out.iterdir()} - {RunFolder(config.out).log}:  # a log alone: it died at once
         problems.append(Problem("out", f"{config.out} holds files that are not of a run; choose a new or an empty folder"))
     if config.resume and not has_run:
         problems.append(Problem("resume", f"{config.out} holds no run to go on with"))
