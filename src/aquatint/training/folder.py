@@ -1,15 +1,19 @@
 """The run folder: what lies where."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aquatint.atomic import replacing
 from aquatint.errors import BadRun
-from aquatint.training import checkpoint
+
+if TYPE_CHECKING:  # the checks before a run are done before torch is there
+    from aquatint.training import checkpoint
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def free_name(wanted: Path) -> Path:
 
 def newest_checkpoint(folder: RunFolder) -> checkpoint.State:
     """Raises `BadRun` when there is no whole one."""
+    from aquatint.training import checkpoint
+
     path = checkpoint.newest(folder.checkpoints)
     if path is None:
         raise BadRun(f"{folder.path}: there is no whole checkpoint to go on from (looked in {folder.checkpoints})")
