@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from aquatint import __version__, launching, stopping
-from aquatint.errors import AquatintError
+from aquatint.errors import AquatintError, shortage
 from aquatint.registry import commands
 
 if TYPE_CHECKING:
@@ -34,17 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = run(arguments)
         sys.stdout.flush()
-    except AquatintError as error:
-        sys.stdout.flush()
-        print(f"{_red('error')}: {error}", file=sys.stderr)
-        code = error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         code = stopping.EXIT_CODE
     except BrokenPipeError:  # `aquatint … | head`
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         code = 0
+    except Exception as error:
+        known = shortage(error) or error
+        if not isinstance(known, AquatintError):
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:  # the output goes to the disk that is full
+            _silence()
+        print(f"{_red('error')}: {known}", file=sys.stderr)
+        code = known.exit_code
     sys.exit(code)
 
 
@@ -90,6 +95,12 @@ def config_class(module: ModuleType) -> type[Config]:
     annotation: Any = next(iter(inspect.signature(module.run).parameters.values())).annotation
     cls: type[Config] = eval(annotation, vars(module)) if isinstance(annotation, str) else annotation
     return cls
+
+
+def _silence() -> None:
+    """Nobody takes the output, and Python would try again at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _red(text: str) -> str:

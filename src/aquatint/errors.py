@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -46,3 +48,32 @@ class Unproven(AquatintError):
     """The file that a run wrote does not do what the trained model does."""
 
     exit_code = 4
+
+
+class Shortage(AquatintError):
+    """The machine has no disk or no memory left."""
+
+    exit_code = 5
+
+
+SHORT_OF = {
+    "disk": "the disk is full ({reason}). Free some of it, or choose another place with out=; "
+            "a run that ended so goes on with: aquatint resume RUN",
+    "memory": "the memory is full ({reason}). Take less of it: when training a smaller batch_size (accumulate=2 makes up for half), "
+              "a smaller images.resolution or method=lora, when drawing a smaller size=; or end other programs",
+}  # fmt: skip
+NUMBERS = {errno.ENOSPC: "disk", getattr(errno, "EDQUOT", errno.ENOSPC): "disk", errno.ENOMEM: "memory"}
+FULL_MEMORY = re.compile(r"out of memory|not enough memory|can(no|')t allocate memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
+"""What PyTorch's allocators say; all of them raise a `RuntimeError`."""
+
+
+def shortage(error: BaseException) -> Shortage | None:
+    """The same error as a sentence if it, or what it was raised from, says that disk or memory is full; any library's error."""
+    text = str(error)
+    in_rust = re.search(r"\(os error (\d+)\)", text)
+    number = error.errno if isinstance(error, OSError) else int(in_rust[1]) if in_rust else None
+    is_memory = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and FULL_MEMORY.search(text))
+    kind = "memory" if is_memory else NUMBERS.get(number or 0)
+    if kind:
+        return Shortage(SHORT_OF[kind].format(reason=(text or type(error).__name__).splitlines()[0]))
+    return shortage(error.__cause__) if error.__cause__ else None

@@ -1,6 +1,9 @@
 """Ten mistakes that newcomers make: each is answered before a model is loaded, by what, where, and what to do."""
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +81,21 @@ MISTAKES = [
 ]  # fmt: skip
 
 
+ALL_OF_THEM = """
+import json, sys
+from aquatint.cli import run
+from aquatint.errors import AquatintError
+
+num = 0
+for line in json.loads(sys.argv[1]):
+    try:
+        run(["train", *line])
+    except AquatintError:
+        num += 1
+print(num, *{"torch", "diffusers", "transformers", "peft", "accelerate", "datasets"} & set(sys.modules))
+"""
+
+
 def test_there_are_ten() -> None:
     assert len(MISTAKES) == 10
 
@@ -90,6 +108,17 @@ def test_a_mistake_is_answered(mistake: Callable[..., tuple[Arguments, list[str]
     for part in expected:
         assert part in answer
     assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_are_answered_before_torch_is_there(photos: Path, tiny_sd: Path, tmp_path: Path) -> None:
+    """It takes seconds to import."""
+    lines = []
+    for mistake in MISTAKES:
+        place = tmp_path / mistake.__name__
+        place.mkdir()
+        lines.append([f"out={place / 'run'}", *mistake(photos, tiny_sd, tmp_path=place)[0]])
+    ended = subprocess.run([sys.executable, "-c", ALL_OF_THEM, json.dumps(lines)], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["10"]
 
 
 def test_all_problems_are_told_at_once(photos: Path, tmp_path: Path) -> None:

@@ -39,10 +39,13 @@ class Child:
 
     def kill_when(self, is_time: Callable[[], object]) -> None:
         """SIGKILL as soon as that holds; the process must be at work until then."""
-        _wait_until(lambda: is_time() or not self.is_alive(), "the moment to kill")
-        assert self.is_alive(), f"it ended before it was killed:\n{self.text()}"
-        os.kill(self.pid, signal.SIGKILL)
+        self.signal_when(is_time, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
+
+    def signal_when(self, is_time: Callable[[], object], signum: int) -> None:
+        _wait_until(lambda: is_time() or not self.is_alive(), f"the moment for signal {signum}")
+        assert self.is_alive(), f"it ended before signal {signum}:\n{self.text()}"
+        os.kill(self.pid, signum)
 
     def text(self) -> str:
         return self.output.read_text(errors="replace") if self.output.exists() else ""

@@ -50,9 +50,7 @@ def run(config: Generate) -> Iterator[str]:
     from aquatint.generation.drawing import Request, draw, png_info
 
     bundle, base, adapter, multiple = _load(config)
-    device = _device(config.cpu)
-    for module in bundle.modules:
-        module.to(device)
+    bundle.to(_device(config.cpu))
     width, height = config.size or (None, None)
     if config.size and any(side % multiple for side in config.size):
         raise BadSetting(f"size={list(config.size)}: both sides must be multiples of {multiple}, as this model's networks need")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def run(config: Train) -> Iterator[Event]:
     """Checks first, then trains; yields what happens. Raises an `AquatintError` that names every problem at once."""
     from aquatint.training.preflight import check
-    from aquatint.training.session import Session
 
-    yield from Session(config, check(config)).run()
+    checked = check(config)
+    from aquatint.training.session import Session  # brings torch and diffusers, which take seconds: a mistake is told before
+
+    yield from Session(config, checked).run()

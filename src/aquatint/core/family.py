@@ -1,6 +1,7 @@
 """What a model family must provide. Everything else is written against this file alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +51,34 @@ class Bundle:
         for module in self.modules:
             module.requires_grad_(False).eval()
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser computes."""
+        return next(self.denoiser.parameters()).device
+
+    def to(self, device: torch.device | str) -> "Bundle":
+        for module in self.modules:
+            module.to(device)
+        return self
+
+    def rest(self) -> None:
+        """Frozen encoders leave the device for the CPU: between encoding and drawing nobody asks them."""
+        for module in self.modules[1:]:
+            if not any(p.requires_grad for p in module.parameters()):
+                module.to("cpu")
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Inside, all parts are on the denoiser's device; those that rested go back afterwards."""
+        away = [(m, p.device) for m in self.modules if (p := next(m.parameters())).device != self.device]
+        for module, _ in away:
+            module.to(self.device)
+        try:
+            yield
+        finally:
+            for module, place in away:
+                module.to(place)
 
 
 class ModelFamily(Protocol):

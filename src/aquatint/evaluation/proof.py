@@ -33,12 +33,12 @@ class Proof:
 
 def outputs(bundle: Bundle, family: ModelFamily) -> Tensor:
     """The network's answer to one fixed question at three times, in float32 on the CPU."""
-    device = next(bundle.denoiser.parameters()).device
+    device = bundle.device
     side = bundle.resolution_px // family.pixel_multiple * family.pixel_multiple
     was_training = [m for m in bundle.modules if m.training]
     for module in was_training:
         module.eval()
-    with torch.no_grad():
+    with bundle.gathered(), torch.no_grad():
         shape = family.encode_images(bundle, torch.zeros(1, 3, side, side, device=device)).mean_BCHW.shape[1:]
         x_t = SampleRandom(0, 0, range(len(TIMES))).normal("proof", shape).to(device)
         told = family.encode_prompts(bundle, [PROMPT] * len(TIMES))

@@ -10,6 +10,10 @@ from aquatint.names import nearest
 
 BUILT_IN = ("pocket",)
 """Models that ship inside the package."""
+PARTS_OF_A_FILE = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text_encoder": "cond_stage_model."}
+"""Part -> how its weights' names begin in a single file."""
+MAX_HEADER_BYTES = 100_000_000
+"""Of a safetensors file, by its format."""
 
 
 def resolve(source: str | Path) -> str:
@@ -38,6 +42,21 @@ def check(source: str, class_name: str) -> None:
         raise BadBase(f"base={source}: no such folder or file, and a Hub id has the form owner/name{nearest(source, BUILT_IN)}")
 
 
+def shapes(source: str) -> dict[str, dict[str, list[int]]]:
+    """Part, as diffusers names it -> weight -> shape, from the files' headers; empty when the files are not here."""
+    path = Path(source)
+    if not path.exists():
+        path = _in_hub_cache(source)
+    if path.is_file():
+        named = _header(path)
+        return {part: {n: s for n, s in named.items() if n.startswith(prefix)} for part, prefix in PARTS_OF_A_FILE.items()}
+    parts: dict[str, dict[str, list[int]]] = {}
+    for file in sorted(path.glob("*/*.safetensors")):
+        if "." not in file.stem and file.parent.name != "safety_checker":  # a dot begins a variant, such as .fp16
+            parts.setdefault(file.parent.name, {}).update(_header(file))
+    return parts
+
+
 def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
     """The stock pipeline in float32. Raises `BadBase` with what was looked for."""
     import diffusers
@@ -61,6 +80,24 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
         raise
     except Exception as error:  # safetensors, diffusers and the Hub each have error classes of their own
         raise BadBase(f"base={source}: {_why(error)}") from error
+
+
+def _in_hub_cache(source: str) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(source, "model_index.json")
+    return Path(index).parent if isinstance(index, str) else Path(source)
+
+
+def _header(file: Path) -> dict[str, list[int]]:
+    """Names and shapes in a safetensors file; none in a damaged one, of which its loader tells."""
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            described = json.loads(opened.read(min(length, MAX_HEADER_BYTES)))
+        return {name: tensor["shape"] for name, tensor in described.items() if name != "__metadata__"}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
 def _check_folder(path: Path, class_name: str) -> None:

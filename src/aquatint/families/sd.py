@@ -1,15 +1,15 @@
 """Stable Diffusion 1 and 2 (Rombach et al. 2022): a text-conditioned U-Net on the latents of an autoencoder."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from aquatint.core.family import Bundle, Conditioning, Encoded
-from aquatint.core.objective import Objective, UniformSteps
-from aquatint.core.process import PREDICTIONS, VariancePreserving
 from aquatint.errors import BadBase
-from aquatint.families._attention import use_small_attention
 from aquatint.families._sources import load_pipeline
+
+if TYPE_CHECKING:  # what the names below say of the family is asked for before torch is there
+    from aquatint.core.family import Bundle
 
 PIPELINE = "StableDiffusionPipeline"
 pixel_multiple = 8
@@ -45,6 +45,8 @@ def tiny() -> Bundle:
 
 
 def encode_images(bundle, pixels_BCHW):
+    from aquatint.core.family import Encoded
+
     posterior, scale = bundle.autoencoder.encode(pixels_BCHW).latent_dist, bundle.autoencoder.config.scaling_factor
     return Encoded(posterior.mean * scale, posterior.std * scale)
 
@@ -54,6 +56,8 @@ def decode_latents(bundle, latents_BCHW):
 
 
 def encode_prompts(bundle, prompts):
+    from aquatint.core.family import Conditioning
+
     words, encoder = bundle.pipeline.tokenizer, bundle.text_encoders[0]
     tokens = words(list(prompts), padding="max_length", truncation=True, max_length=words.model_max_length, return_tensors="pt")
     mask = tokens.attention_mask.to(encoder.device) if getattr(encoder.config, "use_attention_mask", None) else None
@@ -77,6 +81,13 @@ def network(bundle, conditioning):
 
 
 def _bundle(pipeline) -> Bundle:
+    import torch
+
+    from aquatint.core.family import Bundle
+    from aquatint.core.objective import Objective, UniformSteps
+    from aquatint.core.process import PREDICTIONS, VariancePreserving
+    from aquatint.families._attention import use_small_attention
+
     process = VariancePreserving(torch.as_tensor(pipeline.scheduler.alphas_cumprod).float())
     prediction = pipeline.scheduler.config.prediction_type
     if prediction not in PREDICTIONS:

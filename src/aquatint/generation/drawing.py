@@ -48,13 +48,13 @@ def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str
 
 
 def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype, output_type: str) -> Any:
-    first, pipeline, device = requests[0], bundle.pipeline, next(bundle.denoiser.parameters()).device
+    first, pipeline, device = requests[0], bundle.pipeline, bundle.device
     pipeline.set_progress_bar_config(disable=True)
     was_training = [m for m in bundle.modules if m.training]
     for module in was_training:
         module.eval()
     try:
-        with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with bundle.gathered(), torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
             drawn = pipeline(
                 prompt=[r.prompt for r in requests],
                 negative_prompt=[r.negative for r in requests] if any(r.negative for r in requests) else None,

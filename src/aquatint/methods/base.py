@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:  # settings load in milliseconds; torch is imported by the cod
     from torch import nn
 
     from aquatint.core.family import Bundle, ModelFamily
+
+
+DENOISER, TEXT_ENCODERS = ("unet", "transformer"), ("text_encoder",)
+"""How the names of a pipeline's parts begin."""
+Shapes = Mapping[str, Sequence[int]]
+"""Name of a weight -> its shape."""
 
 
 class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for name in methods.names()]):
@@ -29,6 +36,14 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """Peak learning rate when the user names none."""
 
     @abstractmethod
+    def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
+        """How many numbers will be trained, by the shapes of a pipeline's parts alone."""
+
+    def num_written(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
+        """How many numbers the written file will hold."""
+        return self.num_trained(parts, family)
+
+    @abstractmethod
     def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
         """Freeze everything, add what is new, and return the trained parameters (float32) by name."""
 
@@ -43,6 +58,11 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
     @abstractmethod
     def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         """Python that loads the result with diffusers alone; leaves it in `pipe`. `pipeline` is the class's name."""
+
+
+def of_kind(parts: Mapping[str, Shapes], kind: tuple[str, ...]) -> Shapes:
+    """The shapes of all parts whose names begin so."""
+    return {f"{part}.{name}": shape for part, shapes in parts.items() if part.startswith(kind) for name, shape in shapes.items()}
 
 
 def pipeline_lines(pipeline: str, source: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aquatint.methods.base import Method, pipeline_lines
+from aquatint.methods.base import DENOISER, TEXT_ENCODERS, Method, Shapes, of_kind, pipeline_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +31,12 @@ class Full(Method, kind="full"):
     def default_lr(self) -> float:
         return 1e-5
 
+    def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
+        return _count(of_kind(parts, DENOISER + (TEXT_ENCODERS if self.text_encoder else ())))
+
+    def num_written(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
+        return sum(map(_count, parts.values()))
+
     def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
         bundle.freeze()
         parts = [("denoiser", bundle.denoiser)]
@@ -51,3 +59,7 @@ class Full(Method, kind="full"):
 
     def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         return pipeline_lines(pipeline, saved)
+
+
+def _count(shapes: Shapes) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat
 
 from aquatint.errors import BadSetting
-from aquatint.methods.base import Method, pipeline_lines
+from aquatint.methods.base import DENOISER, TEXT_ENCODERS, Method, Shapes, of_kind, pipeline_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,10 +42,17 @@ class LoRA(Method, kind="lora"):
     def default_lr(self) -> float:
         return 1e-4
 
+    def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
+        text_targets = family.text_targets if self.text_encoder else ()
+        sides = _sides(of_kind(parts, DENOISER), self._targets(family)) + _sides(of_kind(parts, TEXT_ENCODERS), text_targets)
+        return self.rank * sides
+
+    def _targets(self, family: ModelFamily) -> list[str]:
+        return [*(self.targets or family.lora_targets), *(family.convolution_targets if self.convolutions else ())]
+
     def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
         bundle.freeze()
-        targets = list(self.targets or family.lora_targets) + (list(family.convolution_targets) if self.convolutions else [])
-        parts = [("denoiser", bundle.denoiser, targets)]
+        parts = [("denoiser", bundle.denoiser, self._targets(family))]
         if self.text_encoder:
             parts += [(f"text_encoder_{i}", m, list(family.text_targets)) for i, m in enumerate(bundle.text_encoders)]
         problems = [problem for _, module, names in parts for problem in self._problems(module, names)]
@@ -98,3 +107,9 @@ class LoRA(Method, kind="lora"):
 def _full_rank(layer: nn.Linear | nn.Conv2d) -> int:
     """The largest rank that an update of the layer can have."""
     return min(layer.weight.shape[0], layer.weight[0].numel())
+
+
+def _sides(shapes: Shapes, targets: Sequence[str]) -> int:
+    """Lengths of the two sides of the adapted layers, summed."""
+    ends = tuple(f".{target}.weight" for target in targets)
+    return sum(shape[0] + math.prod(shape[1:]) for name, shape in shapes.items() if name.endswith(ends))

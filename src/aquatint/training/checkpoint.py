@@ -63,12 +63,11 @@ def save(state: State, checkpoints_dir: Path) -> Path:
     aside, replaced = (target.with_name(f"{target.name}.{suffix}.writing") for suffix in (os.getpid(), "replaced"))
     for leftover in (aside, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for name in PARTS:
-        tensors = {k: v.detach().cpu().contiguous() for k, v in getattr(state, name).items()}
-        save_file(tensors, aside / f"{name}.safetensors")
-    (aside / FACTS).write_text(json.dumps({"step": state.step, **state.facts}, indent=1))
-    _seal(aside)
+    try:
+        _write(state, aside)
+    except BaseException:  # a half-written state would keep a full disk full
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     if target.exists():  # a folder cannot be replaced in one step; this one is damaged, or equal to what comes
         os.replace(target, replaced)
     os.replace(aside, target)
@@ -138,6 +137,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
                     is_on_host = slot == "step" and not (group.get("fused") or group.get("capturable"))
                     device = "cpu" if is_on_host else parameter.device
                     optimizer.state[parameter][slot] = value.clone().to(device)
+
+
+def _write(state: State, aside: Path) -> None:
+    aside.mkdir(parents=True)
+    for name in PARTS:
+        tensors = {k: v.detach().cpu().contiguous() for k, v in getattr(state, name).items()}
+        save_file(tensors, aside / f"{name}.safetensors")
+    (aside / FACTS).write_text(json.dumps({"step": state.step, **state.facts}, indent=1))
+    _seal(aside)
 
 
 def _seal(folder: Path) -> None:

@@ -11,7 +11,10 @@ from aquatint.errors import AquatintError
 from aquatint.families import _sources
 from aquatint.registry import families
 from aquatint.training.folder import RunFolder, free_name
+from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ def check(config: Train) -> Checked:
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
     scanned = _scan(config, problems)
-    for found in (_base_problem(config), _resolution_problem(config), _disk_problem(folder.path, config.min_free_gib)):
+    base = _base_problem(config)
+    wanted = None if base else room(config, families[config.family])
+    for found in (base, _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
         if found:
             problems.append(found)
     if problems or scanned is None:
@@ -49,7 +54,7 @@ def _out(config: Train, problems: list[Problem]) -> Path:
     own, pictures = config.out.resolve(), config.data.resolve()
     if own == pictures or own in pictures.parents or pictures in own.parents:
         problems.append(Problem("out", f"{config.out} and {config.data} lie in each other; the pictures' folder is never written to"))
-    elif not has_run and config.out.is_dir() and any(config.out.iterdir()):
+    elif not has_run and config.out.is_dir() and {*config.out.iterdir()} - {RunFolder(config.out).log}:  # a log alone: it died at once
         problems.append(Problem("out", f"{config.out} holds files that are not of a run; choose a new or an empty folder"))
     if config.resume and not has_run:
         problems.append(Problem("resume", f"{config.out} holds no run to go on with"))
@@ -88,9 +93,16 @@ def _resolution_problem(config: Train) -> Problem | None:
     return Problem("images.resolution", f"{why}; try {max(multiple, near)}")
 
 
-def _disk_problem(out: Path, min_free_gib: float) -> Problem | None:
-    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    free_gib = shutil.disk_usage(there).free / 2**30
-    if free_gib >= min_free_gib:
+def _disk_problem(config: Train, folder: RunFolder, *, wanted: Room | None) -> Problem | None:
+    """`wanted` is None where the base is not known."""
+    out = folder.path.absolute()
+    there = next(p for p in (out, *out.parents) if p.exists())
+    to_write = max(0, wanted.peak - held(folder)) / GIB if wanted else 0.0
+    free, needed = shutil.disk_usage(there).free / GIB, to_write + config.min_free_gib
+    if free >= needed:
         return None
-    return Problem("out", f"{free_gib:.1f} GiB are free at {there}, and min_free_gib={min_free_gib:g}; free some, or choose another out=")
+    found = f"{needed:.1f} GiB are needed at {there} and {free:.1f} GiB are free"
+    if not wanted or not wanted.peak:
+        return Problem("out", f"{found} (min_free_gib={config.min_free_gib:g}); free some, or choose another out=")
+    parts = f"a checkpoint of this run takes {wanted.checkpoint / GIB:.3g} GiB, its result {wanted.result / GIB:.3g} GiB"
+    return Problem("out", f"{found} ({parts}); free some, choose another out=, or keep fewer (checkpoints.keep={config.checkpoints.keep})")

@@ -1,7 +1,7 @@
 """The end of a run: write the file, prove it, draw from it, and explain the run to whoever opens its folder."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,13 @@ PACKAGES = ("aquatint", "torch", "diffusers", "transformers", "peft")
 MAX_COLUMNS = 6
 
 
+def in_place_of(bundle: Bundle, *, load: Callable[[], Bundle]) -> Bundle:
+    """What `load` returns, on the device that `bundle` has left for the CPU before."""
+    device = bundle.device
+    bundle.to("cpu")
+    return load().to(device)
+
+
 @dataclass(frozen=True)
 class Results:
     config: Train
@@ -36,12 +43,14 @@ class Results:
     """`proof.outputs` of the base."""
 
     def write(self, bundle: Bundle, sampler: Sampler, *, step: int, facts: Mapping[str, Any]) -> proof.Proof:
-        """`bundle` holds the weights to save. Raises `Unproven`, with the file written, when it does not do what it should."""
+        """`bundle` holds the weights to save, and is on the CPU afterwards.
+
+        The device never holds two models: its peak is that of drawing samples between two steps. The CPU's memory does.
+        Raises `Unproven`, with the file written, when it does not do what it should.
+        """
         trained = proof.outputs(bundle, self.family)
         saved = self.config.method.save(bundle, self.folder.path, facts=self._metadata(step))
-        fresh = self.family.load(self.config.base).freeze()
-        for module in fresh.modules:
-            module.to(next(bundle.denoiser.parameters()).device)
+        fresh = in_place_of(bundle, load=lambda: self.family.load(self.config.base).freeze())
         proven = proof.prove(saved, fresh=fresh, family=self.family, method=self.config.method, base=self.base_answer, trained=trained)
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)

@@ -1,6 +1,7 @@
 """One run from checked settings to a proven file: puts the parts together, and holds no mathematics."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -53,8 +54,9 @@ class Session:
 
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
-        self._write_config()
-        yield from log(self._events(), self.folder.log)
+        with self.folder.claimed() if self.runtime.is_main else nullcontext():
+            self._write_config()
+            yield from log(self._events(), self.folder.log)
         self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
 
     def _events(self) -> Iterator[Event]:
@@ -62,6 +64,7 @@ class Session:
         base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
+        self.bundle.rest()
         yield from self._resume(trainer)
         with stopping.deferred():
             for event in self._observed(trainer):
@@ -78,9 +81,7 @@ class Session:
         bundle = self.family.load(self.config.base).freeze()
         gamma = self.config.loss.min_snr_gamma
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
-        for module in bundle.modules:
-            module.to(self.runtime.device)
-        return bundle
+        return bundle.to(self.runtime.device)
 
     @cached_property
     def sizes(self) -> list[Size]:
@@ -243,6 +244,8 @@ class Session:
 
     def _write_config(self) -> None:
         if self.runtime.is_main and not self.config.resume:
+            if self.folder.config.is_file():  # begun between the checks and the claim
+                raise BadRun(f"{self.folder.path}: another run was begun here a moment ago; choose another folder")
             with replacing(self.folder.config) as aside:
                 self.settled.write(aside)
 
