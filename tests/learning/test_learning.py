@@ -1,7 +1,4 @@
-"""Learning itself: fine-tuning the built-in model on five pictures teaches it what they show.
-
-The bounds are what the present recipe reaches with room to spare, not what it should reach: see docs/testing.md.
-"""
+"""Learning itself: fine-tuning the built-in model on five pictures teaches it what they show, by the demo's own recipe."""
 
 from pathlib import Path
 
@@ -9,6 +6,7 @@ import pytest
 import torch
 
 from aquatint.commands import train
+from aquatint.commands.demo import ITS_OWN, RECIPE
 from aquatint.core.family import Bundle
 from aquatint.evaluation.demonstration import Subject
 from aquatint.evaluation.world import World, embedded
@@ -35,8 +33,8 @@ def measured(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
     base: Bundle = families["sd"].load("pocket").freeze()
     before = proof.measure(base)
     out = tmp_path_factory.mktemp("learning") / "run"
-    recipe = ["method.convolutions=true", "lr=1e-3", "samples.every=0", "validation.every=0"]
-    config = Train.read([f"data={PICTURES}", "trigger=zwx", f"out={out}", *recipe])
+    recipe = [*RECIPE, *ITS_OWN["subject"], "samples.every=0", "validation.every=0"]
+    config = Train.read([f"data={PICTURES}", f"out={out}", *recipe])
     losses = [event.loss for event in train.run(config) if isinstance(event, Stepped)]
     assert sum(losses[-20:]) < sum(losses[:20])
     config.method.load(base, out / RunFolder(out).read_facts()["file"])
@@ -48,7 +46,7 @@ def measured(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
 def test_the_subject_is_learned(measured: tuple[dict[str, float], dict[str, float]]) -> None:
     before, after = measured
     assert before["learned"] <= 0.05
-    assert after["learned"] >= 0.25
+    assert after["learned"] >= 0.60
     assert after["CLIP-image"] > before["CLIP-image"]
 
 
@@ -58,7 +56,7 @@ def test_places_are_kept_apart_from_the_subject(measured: tuple[dict[str, float]
 
 def test_other_things_are_not_forgotten(measured: tuple[dict[str, float], dict[str, float]]) -> None:
     assert measured[0]["kept"] >= 0.80
-    assert measured[1]["kept"] >= 0.40
+    assert measured[1]["kept"] >= measured[0]["kept"] - 0.10  # 64 pictures: the mean's own error is 3 points
 
 
 def test_the_subject_was_held_out(world: World) -> None:
