@@ -32,7 +32,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def asked(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    texts = ["", *(request.prompt for request in WANTED)]
+    texts = ["", "an owl", *(request.prompt for request in WANTED)]
     with torch.no_grad():
         told = {text: Conditioning(sd.encode_prompts(bundle, [text])) for text in texts}
     cache = TensorCache(tmp_path_factory.mktemp("cache"))
@@ -67,7 +67,11 @@ def test_lessons_are_what_the_base_says_with_the_prompt_and_without(bundle: Bund
     """The truth is stock diffusers: its scheduler makes the noisy picture, its network answers."""
     assert len(asked.outputs) == len(WANTED) * LESSONS_EACH
     assert asked.prompts[:4] == ["a fox", "a red door", "", ""]
-    assert Counter(asked.prompts) == {"a fox": 8, "a red door": 8, "": 16}
+    assert [text == "" for text in asked.prompts] == [False, False, True, True] * (LESSONS_EACH // 2)
+    counted = Counter(asked.prompts)
+    assert counted[""] == 16
+    assert min(counted["a fox"], counted["a red door"]) >= 4
+    assert counted["an owl"] > 0
     for lesson in (0, 3, 17):
         x_t, t = asked.noised(bundle.objective, [lesson])
         picture = draw_latents(bundle, [WANTED[lesson % 2]])
@@ -135,3 +139,4 @@ def test_prompts_put_common_words_in_the_triggers_place() -> None:
     assert {text.replace("fox", "W").replace("owl", "W") for text in made} == {"a W on a beach", "a photo of a W"}
     assert made == prompts(["a zwx on a beach", "a red door"], trigger="zwx", words=["fox", "owl"], num=6, seed=1)
     assert not any("zwx" in text for text in made)
+    assert prompts(["a fox on a beach"], trigger="fox", words=["fox", "owl"], num=9, seed=1) == ["a owl on a beach"] * 9

@@ -34,8 +34,8 @@ class Prior(Config):
     num: int | None = Field(None, ge=0)
     """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew; 0 for none.
     Not given: 64 for up to 100 pictures with a trigger."""
-    weight: float = Field(1.0, ge=0)
-    """What they count, beside 1 for your pictures; 0 is a run without them."""
+    weight: float = Field(2.0, ge=0)
+    """What they count, beside 1 for your pictures: more keeps more and learns less; 0 is a run without them."""
     scale: float = Field(3.0, ge=0)
     """Guidance scale at which they are drawn."""
 
