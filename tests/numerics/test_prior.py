@@ -32,7 +32,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def asked(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    texts = ["", "an owl", *(request.prompt for request in WANTED)]
+    texts = ["", *(request.prompt for request in WANTED)]
     with torch.no_grad():
         told = {text: Conditioning(sd.encode_prompts(bundle, [text])) for text in texts}
     cache = TensorCache(tmp_path_factory.mktemp("cache"))
@@ -67,11 +67,7 @@ def test_lessons_are_what_the_base_says_with_the_prompt_and_without(bundle: Bund
     """The truth is stock diffusers: its scheduler makes the noisy picture, its network answers."""
     assert len(asked.outputs) == len(WANTED) * LESSONS_EACH
     assert asked.prompts[:4] == ["a fox", "a red door", "", ""]
-    assert [text == "" for text in asked.prompts] == [False, False, True, True] * (LESSONS_EACH // 2)
-    counted = Counter(asked.prompts)
-    assert counted[""] == 16
-    assert min(counted["a fox"], counted["a red door"]) >= 4
-    assert counted["an owl"] > 0
+    assert Counter(asked.prompts) == {"a fox": 8, "a red door": 8, "": 16}
     for lesson in (0, 3, 17):
         x_t, t = asked.noised(bundle.objective, [lesson])
         picture = draw_latents(bundle, [WANTED[lesson % 2]])

@@ -24,7 +24,7 @@ from aquatint.data.cache import TensorCache, entry_key
 from aquatint.generation.drawing import Request, draw_latents
 from aquatint.training.batch import together
 
-NUM_WORDS, NUM_PROMPTS = 120, 400
+NUM_WORDS = 120
 NUM_STEPS = 16
 """Denoising steps of a prior picture: what is learned from it is what the base says, so it need not be fine."""
 LESSONS_EACH = 16
@@ -123,17 +123,9 @@ class Asking:
     precision: torch.dtype
 
     def prior(self, wanted: Sequence[Request], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
-        """`conditionings` holds the prompts that the base is asked about, those of `wanted` and the empty one among them.
-
-        In a round through the pictures each is asked about with its own prompt, without one, with any prompt, without one.
-        """
-        latents, anything = self._drawn(wanted), random.Random(key(seed, "prior anything"))
-        others = sorted(text for text in conditionings if text)
-        rounds: list[list[str]] = []
-        for _ in range(LESSONS_EACH // 4):
-            own, any_of_all, none = [request.prompt for request in wanted], anything.choices(others, k=len(wanted)), [""] * len(wanted)
-            rounds += [own, none, any_of_all, none]
-        asked = [text for turn in rounds for text in turn]
+        """`conditionings` must hold every prompt and the empty one."""
+        latents = self._drawn(wanted)
+        asked = [request.prompt if turn % 2 == 0 else "" for turn in range(LESSONS_EACH) for request in wanted]
         return self._answered(Prior(latents, asked, (), conditionings, seed), wanted)
 
     def _drawn(self, wanted: Sequence[Request]) -> list[Tensor]:

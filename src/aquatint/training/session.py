@@ -33,7 +33,7 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import bf16_speedup, is_bf16_fast
 from aquatint.training.preflight import Checked
-from aquatint.training.prior import NUM_PROMPTS, NUM_STEPS, Asking, Prior, PriorSource, words_of
+from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, words_of
 from aquatint.training.prior import prompts as prior_prompts
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
@@ -128,10 +128,8 @@ class Session:
         words = words_of(self.family, self.bundle)
         if not self.derived.num_prior or not settings.weight or not words:
             return None
-        num_prompts = max(NUM_PROMPTS, self.derived.num_prior)
-        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=num_prompts, seed=self.config.seed)
-        drawn = told[: self.derived.num_prior]
-        wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(drawn)]
+        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=self.derived.num_prior, seed=self.config.seed)
+        wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
         asking = Asking(self.bundle, self.family, TensorCache(default_root()), self.precision)
         prior = asking.prior(wanted, self.encoding.conditionings(sorted({*told, ""})), seed=self.config.seed)
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
