@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -56,14 +58,26 @@ def test_a_killed_run_is_resumed_at_once(aquatint, training, tmp_path):
     assert_finished(run)
 
 
+HOLDER = """
+import sys, time
+from pathlib import Path
+from aquatint.training.folder import RunFolder
+with RunFolder(Path(sys.argv[1])).claimed():
+    print("claimed", flush=True)
+    time.sleep(600)
+"""
+
+
 def test_two_beginners_in_one_folder(aquatint, training, tmp_path):
-    """The second comes while the first still loads its base; after the first one's death the folder counts as empty."""
+    """The second comes while the first has only claimed the folder; after the first one's death the folder counts as empty."""
     run = tmp_path / "run"
-    first = aquatint(*training(run))
-    first.signal_when(lambda: (run / "log.jsonl").exists(), signal.SIGSTOP)
-    assert [path.name for path in run.iterdir()] == ["log.jsonl"]
-    assert_refused(aquatint(*training(run)))
-    first.kill_when(lambda: True)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(run)], stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert first.stdout.readline() == "claimed\n"
+            assert [path.name for path in run.iterdir()] == ["log.jsonl"]
+            assert_refused(aquatint(*training(run)))
+        finally:
+            first.kill()
     third = aquatint(*training(run))
     assert third.wait() == 0, third.text()
     assert_finished(run)
