@@ -11,6 +11,7 @@ commonest words of the base's own tokenizer.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -153,9 +154,12 @@ class Asking:
         found = self.cache.get_many(keys, compute, chunk=AT_ONCE, name_of=lambda i: f"what the base says to {prior.prompts[i]!r}")
         return replace(prior, outputs=[entry["output"] for entry in found])
 
-    @property
+    @cached_property
     def _identity(self) -> str:
-        return "+".join(fingerprint(module) for module in (self.bundle.denoiser, *self.bundle.text_encoders))
+        """All that an answer depends on besides the question; hashing the weights takes seconds, so it is done once."""
+        scheduler, objective = self.bundle.pipeline.scheduler, self.bundle.objective
+        how = (type(scheduler).__name__, sorted(scheduler.config.items()), objective.prediction, objective.time, self.bundle.resolution_px)
+        return "+".join([*(fingerprint(module) for module in (self.bundle.denoiser, *self.bundle.text_encoders)), repr(how)])
 
 
 def words_of(family: ModelFamily, bundle: Bundle) -> list[str]:

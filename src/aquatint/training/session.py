@@ -92,8 +92,9 @@ class Session:
     @cached_property
     def derived(self) -> Derived:
         config = self.config
+        num_prior = config.prior.num if config.prior.weight else 0
         return derive(
-            self.num_training, given=Given(config.steps, config.batch_size, config.lr, config.prior.num, config.trigger),
+            self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
             standard_lr=config.method.default_lr,
             width=self.bundle.width, resolution_px=config.images.resolution or self.bundle.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
@@ -189,7 +190,12 @@ class Session:
             prior, self.bundle.objective, self.derived.batch_size, config.accumulate, runtime.rank, runtime.num_processes,
             weight=config.prior.weight,
         )  # fmt: skip
-        return lambda step: [batch for pair in zip(own(step), beside(step), strict=True) for batch in joined(*pair)]
+
+        def both(step: int) -> list[AnyBatch]:
+            mine, lessons = own(step), beside(step)  # of one's own there are fewer where a set of pictures ends
+            return [*(batch for pair in zip(mine, lessons, strict=False) for batch in joined(*pair)), *lessons[len(mine) :]]
+
+        return both
 
     def _observed(self, trainer: Trainer) -> Iterator[Event]:
         events, steps = trainer.run(), trainer.num_steps
