@@ -143,4 +143,5 @@ def test_prompts_put_common_words_in_the_triggers_place() -> None:
     assert {text.replace("fox", "W").replace("owl", "W") for text in made} == {"a W on a beach", "a photo of a W"}
     assert made == prompts(["a zwx on a beach", "a red door"], trigger="zwx", words=["fox", "owl"], num=6, seed=1)
     assert not any("zwx" in text for text in made)
+    assert prompts(["Cat, a catalog of {}"], trigger="cat", words=["owl"], num=1, seed=1) == ["owl, a catalog of {}"]
     assert prompts(["a fox on a beach"], trigger="fox", words=["fox", "owl"], num=9, seed=1) == ["a owl on a beach"] * 9

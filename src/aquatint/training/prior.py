@@ -9,6 +9,7 @@ commonest words of the base's own tokenizer.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -110,8 +111,12 @@ def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str
     rng = random.Random(key(seed, "prior prompts"))
     taught = (trigger or "").lower().split()
     common = [word for word in words if word not in taught][:NUM_WORDS]
-    templates = [caption.replace(trigger, "{}") if trigger and trigger in caption else "a photo of a {}" for caption in captions]
-    return [templates[index % len(templates)].replace("{}", rng.choice(common)) for index in range(num)]
+    named = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)" if trigger else r"(?!)", re.IGNORECASE)
+    made = []
+    for index in range(num):
+        caption, word = captions[index % len(captions)], rng.choice(common)
+        made.append(named.sub(word, caption) if named.search(caption) else f"a photo of a {word}")
+    return made
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ class Session:
     def prior(self) -> Prior | None:
         """What the base draws by itself, before anything is attached to it."""
         settings, captions = self.config.prior, [record.caption or "" for record in self.records]
-        words = words_of(self.family, self.bundle)
-        if not self.derived.num_prior or not settings.weight or not words:
+        words = words_of(self.family, self.bundle) if self.derived.num_prior else []
+        if not words:
             return None
         told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=self.derived.num_prior, seed=self.config.seed)
         wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
