@@ -84,13 +84,13 @@ def _make_trainer(bundle, family, *, method, folder, num_steps, **how):
     from aquatint.training.trainer import Trainer
 
     bundle.freeze()
-    examples = _examples(bundle, family, keep_prompts=method.trains_text_encoder)
+    examples = _examples(bundle, family, keep_prompts=method.encodes_anew)
     torch.manual_seed(0)
-    parameters = method.attach(bundle, family)
+    parameters = method.attach(bundle, family, trigger="disc")
     plan = BatchPlan([0] * 6, batch_size=how.get("batch_size", 2), accumulate=how.get("accumulate", 1), weights=how.get("weights"))
     return Trainer(
         LossModule(family, bundle, trained=parameters), parameters,
-        build(how.get("optimizer", "adamw"), parameters.values(), lr=how.get("lr", 1e-3), weight_decay=0.01),
+        build(how.get("optimizer", "adamw"), method.groups(parameters), lr=how.get("lr", 1e-3), weight_decay=0.01),
         warmup_cosine(num_steps=num_steps, warmup_steps=2), BatchSource(examples, plan, 0, how.get("caption_dropout", 0.0)),
         Runtime(cpu=True), folder, num_steps=num_steps, average=MovingAverage(parameters, how["ema"]) if "ema" in how else None,
     )  # fmt: skip

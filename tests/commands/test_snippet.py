@@ -16,11 +16,20 @@ BLOCKED = "import sys; sys.modules['aquatint'] = None\n"
 """Importing aquatint raises ImportError from here on."""
 
 
-@pytest.mark.parametrize("method", [["method=lora"], ["method=lora", "method.text_encoder=true", "method.alpha=4"], ["method=full"]])
+METHODS = [
+    ["method=lora"],
+    ["method=lora", "method.text_encoder=true", "method.alpha=4"],
+    ["method=full"],
+    ["method=pivotal", "trigger=zwx"],
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_snippet_draws_the_same(photos: Path, tiny_sd: Path, tmp_path: Path, method: list[str]) -> None:
     out = tmp_path / "run"
     run(["train", str(photos), f"base={tiny_sd}", "steps=3", "lr=1e-2", "samples.every=0", "resolution=16", f"out={out}", *method])
     prompt = RunFolder(out).read_facts()["sample_prompt"]
+    assert "method=pivotal" not in method or "zwx" in prompt
     run(["generate", str(out), f"prompt={prompt}", f"out={tmp_path / 'ours'}", "cpu=true"])
     text = (out / "README.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]

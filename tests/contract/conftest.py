@@ -69,6 +69,6 @@ def answers() -> Callable[..., Tensor]:
             names = {id(part): name for name, part in bundle.pipeline.components.items()}
             theirs = [getattr(pipe, names[id(part)]) for part in bundle.text_encoders]
             bundle = replace(bundle, pipeline=pipe, denoiser=getattr(pipe, names[id(bundle.denoiser)]), text_encoders=tuple(theirs))
-        return proof.outputs(bundle, families[family])
+        return proof.outputs(bundle, families[family], prompt=proof.question("disc"))
 
     return answer

@@ -55,7 +55,7 @@ def test_frozen_encoders_rest_and_come_back(family, tiny, other_device):
 def test_a_trained_encoder_stays(family, method, tiny, other_device):
     assert len(WITH_TEXT) >= 2
     bundle = tiny(family)
-    trained = Method.resolve({"kind": method, "text_encoder": True}).attach(bundle, families[family])
+    trained = Method.resolve({"kind": method, "text_encoder": True}).attach(bundle, families[family], trigger="disc")
     bundle.to(other_device)
     bundle.rest()
     assert any(name.startswith("text_encoder_0.") for name in trained)

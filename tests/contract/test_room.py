@@ -21,6 +21,7 @@ FAMILIES = families.names()
 VARIANTS = {
     "lora": [{}, {"rank": 3, "convolutions": True}, {"text_encoder": True}, {"targets": ("to_q",)}],
     "full": [{}, {"text_encoder": True}],
+    "pivotal": [{}, {"vectors": 5, "text_encoder": True}],
 }
 CASES = [(family, kind, settings) for family in FAMILIES for kind in methods.names() for settings in VARIANTS.get(kind, [{}])]
 HUGE = 2**44
@@ -46,7 +47,7 @@ def test_what_is_foretold_is_what_is_written(case, ema, tiny, make_trainer, base
     list(make_trainer(bundle, families[family], method=method, folder=tmp_path / "checkpoints", num_steps=1, **average).run())
     state = checkpoint.load(checkpoint.newest(tmp_path / "checkpoints"))
     saved = method.save(bundle, tmp_path, facts={})
-    files = [saved] if saved.is_file() else list(saved.rglob("*.safetensors"))
+    files = [file for file in method.files(saved) if file.suffix == ".safetensors"]
     told = room(Train(data=tmp_path, base=str(base_folder(family)), method=method, ema=ema), families[family])
     assert told.checkpoint == 4 * (numel(state.trained) + numel(state.optimizer) + numel(state.average)) > 0
     assert told.result == 4 * sum(numel(load_file(file)) for file in files) > 0

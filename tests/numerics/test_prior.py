@@ -101,7 +101,7 @@ def test_together_in_one_pass_is_the_same_as_one_after_the_other(bundle: Bundle,
     lessons = PriorSource(asked, objective, 4, 1, 0, 1, weight=0.7)(5)[0]
 
     def loss(batch: AnyBatch) -> float:
-        network = sd.network(bundle, batch.conditioning)
+        network = sd.network(bundle, batch.told(lambda prompts: sd.encode_prompts(bundle, prompts)))
         with torch.no_grad():
             losses = objective.losses(network, batch.lesson(objective, SampleRandom(0, 5, batch.slots)))
         return float((losses * batch.weight_B).sum() / batch.total_weight)

@@ -34,7 +34,7 @@ class Demo(Config):
 
 
 WORD = "zwx"
-RECIPE = ("method.convolutions=true", "lr=2.5e-3")
+RECIPE = ("method=pivotal", "method.convolutions=true", "lr=2.5e-3", "prior.weight=4")
 """Shapes are the convolutions' business."""
 ITS_OWN = {"subject": (f"trigger={WORD}",), "style": ("prior.num=64",)}
 

@@ -31,8 +31,13 @@ class Proof:
         )
 
 
-def outputs(bundle: Bundle, family: ModelFamily) -> Tensor:
-    """The network's answer to one fixed question at three times, in float32 on the CPU."""
+def question(trigger: str | None) -> str:
+    """The prompt to compare answers to: it holds the trigger, for that may be all that was trained."""
+    return f"{PROMPT} of {trigger}" if trigger else PROMPT
+
+
+def outputs(bundle: Bundle, family: ModelFamily, *, prompt: str = PROMPT) -> Tensor:
+    """The network's answer to one question, always the same, at three times, in float32 on the CPU."""
     device = bundle.device
     side = bundle.resolution_px // family.pixel_multiple * family.pixel_multiple
     was_training = [m for m in bundle.modules if m.training]
@@ -41,20 +46,22 @@ def outputs(bundle: Bundle, family: ModelFamily) -> Tensor:
     with bundle.gathered(), torch.no_grad():
         shape = family.encode_images(bundle, torch.zeros(1, 3, side, side, device=device)).mean_BCHW.shape[1:]
         x_t = SampleRandom(0, 0, range(len(TIMES))).normal("proof", shape).to(device)
-        told = family.encode_prompts(bundle, [PROMPT] * len(TIMES))
+        told = family.encode_prompts(bundle, [prompt] * len(TIMES))
         answer = family.network(bundle, told)(x_t, torch.tensor(TIMES, device=device))
     for module in was_training:
         module.train()
     return answer.float().cpu()
 
 
-def prove(saved: Path, *, fresh: Bundle, family: ModelFamily, method: Method, base: Tensor, trained: Tensor) -> Proof:
+def prove(
+    saved: Path, *, fresh: Bundle, family: ModelFamily, method: Method, base: Tensor, trained: Tensor, prompt: str = PROMPT
+) -> Proof:
     """Load `saved` onto `fresh` by the stock loader; `base` and `trained` are `outputs` of before and after training.
 
     Raises `Unproven` when the file's output is not the trained model's, or is the base's.
     """
     method.load(fresh, saved)
-    loaded, size = outputs(fresh, family), trained.square().mean().sqrt()
+    loaded, size = outputs(fresh, family, prompt=prompt), trained.square().mean().sqrt()
     proof = Proof(float((loaded - trained).abs().max() / size), float((loaded - base).abs().max() / size))
     if proof.largest_difference > TOLERANCE:
         difference = f"{proof.largest_difference:.2%}"

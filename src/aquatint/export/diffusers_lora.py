@@ -5,16 +5,13 @@ right too; the alpha of training stays in the metadata as `aquatint.alpha`.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from aquatint.atomic import replacing
 from aquatint.core.family import Bundle
+from aquatint.export.tensors import write_tensors
 
 
 def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[str, str]) -> Path:
@@ -32,7 +29,7 @@ def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[st
         adapter_config |= {f"{prefix}.{name}": value for name, value in settings.items() if _is_plain(value)}
     described = json.dumps(adapter_config, sort_keys=True, default=sorted)
     metadata = {"format": "pt", "lora_adapter_metadata": described, "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
-    _write_tensors(tensors, path, metadata={**metadata, **facts})
+    write_tensors(tensors, path, metadata={**metadata, **facts})
     return path
 
 
@@ -50,12 +47,3 @@ def _left_out(module: nn.Module) -> str:
 
 def _is_plain(value: object) -> bool:
     return value is not None and isinstance(value, str | int | float | bool | list | set | dict)
-
-
-def _write_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
-    """A safetensors file; refuses numbers that are not finite (no file ever holds one)."""
-    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise FloatingPointError(f"{len(bad)} tensors are not finite, first {bad[0]}; {path} was not written")
-    with replacing(path) as aside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside, metadata=dict(metadata))

@@ -59,14 +59,15 @@ def encode_prompts(bundle, prompts):
     from aquatint.core.family import Conditioning
 
     words, encoder = bundle.pipeline.tokenizer, bundle.text_encoders[0]
-    tokens = words(list(prompts), padding="max_length", truncation=True, max_length=words.model_max_length, return_tensors="pt")
+    texts = bundle.pipeline.maybe_convert_prompt(list(prompts), words)  # a learned word may be several tokens
+    tokens = words(texts, padding="max_length", truncation=True, max_length=words.model_max_length, return_tensors="pt")
     mask = tokens.attention_mask.to(encoder.device) if getattr(encoder.config, "use_attention_mask", None) else None
     return Conditioning(prompt_embeds=encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)[0])
 
 
 def cut_off(bundle, prompt):
     words = bundle.pipeline.tokenizer
-    lost = words(prompt).input_ids[words.model_max_length - 1 : -1]
+    lost = words(bundle.pipeline.maybe_convert_prompt(prompt, words)).input_ids[words.model_max_length - 1 : -1]
     return words.decode(lost).replace("</w>", " ").strip()  # some tokenizers leave the mark of a word's end
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aquatint.config import Choice
 from aquatint.registry import methods
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # settings load in milliseconds; torch is imported by the cod
 
 DENOISER, TEXT_ENCODERS = ("unet", "transformer"), ("text_encoder",)
 """How the names of a pipeline's parts begin."""
+NO_TRIGGER = "this method teaches the model a new word; name it: trigger=zwx"
 Shapes = Mapping[str, Sequence[int]]
 """Name of a weight -> its shape."""
 
@@ -25,10 +26,20 @@ Shapes = Mapping[str, Sequence[int]]
 class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for name in methods.names()]):
     """Frozen settings that act on a bundle. Subclass with `kind=` in a file of its own."""
 
+    learns_trigger: ClassVar[bool] = False
+    """Then there must be a trigger, and prompts with it do not mean what they meant to the base."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Files that `save` writes beside the one it returns."""
+
     @property
     def trains_text_encoder(self) -> bool:
-        """Then prompts are encoded at every step instead of once."""
+        """Then no prompt means what it meant to the base."""
         return False
+
+    @property
+    def encodes_anew(self) -> bool:
+        """Then the captions are encoded at every step instead of once."""
+        return self.trains_text_encoder or self.learns_trigger
 
     @property
     @abstractmethod
@@ -44,12 +55,21 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         return self.num_trained(parts, family)
 
     @abstractmethod
-    def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
+    def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:
         """Freeze everything, add what is new, and return the trained parameters (float32) by name."""
+
+    def groups(self, trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
+        """What `attach` returned, as torch's optimizers take it: a group for each that has a rate or decay of its own."""
+        return [{"params": list(trained.values())}]
 
     @abstractmethod
     def save(self, bundle: Bundle, out_dir: Path, *, facts: dict[str, str]) -> Path:
         """Write what was trained, alone, in the form that stock diffusers loads; returns the file or folder."""
+
+    def files(self, saved: Path) -> list[Path]:
+        """All that `save` wrote, when it returned `saved`."""
+        main = [saved] if saved.is_file() else sorted(path for path in saved.rglob("*") if path.is_file())
+        return main + [saved.with_name(name) for name in self.companions]
 
     @abstractmethod
     def load(self, bundle: Bundle, saved: Path) -> None:

@@ -37,7 +37,7 @@ class Full(Method, kind="full"):
     def num_written(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         return sum(map(_count, parts.values()))
 
-    def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
+    def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:
         bundle.freeze()
         parts = [("denoiser", bundle.denoiser)]
         if self.text_encoder:

@@ -50,7 +50,7 @@ class LoRA(Method, kind="lora"):
     def _targets(self, family: ModelFamily) -> list[str]:
         return [*(self.targets or family.lora_targets), *(family.convolution_targets if self.convolutions else ())]
 
-    def attach(self, bundle: Bundle, family: ModelFamily) -> dict[str, nn.Parameter]:
+    def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:
         bundle.freeze()
         parts = [("denoiser", bundle.denoiser, self._targets(family))]
         if self.text_encoder:
@@ -87,7 +87,10 @@ class LoRA(Method, kind="lora"):
     def _adapt(self, module: nn.Module, targets: list[str]) -> dict[str, nn.Parameter]:
         from peft import LoraConfig, inject_adapter_in_model
 
-        inject_adapter_in_model(LoraConfig(r=self.rank, lora_alpha=self.alpha or self.rank, target_modules=targets), module)
+        from aquatint.methods._layers import lean
+
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha or self.rank, target_modules=targets)
+        inject_adapter_in_model(lean(config), module)
         module.train()
         return {name: p for name, p in module.named_parameters() if p.requires_grad}
 

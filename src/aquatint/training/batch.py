@@ -1,6 +1,6 @@
 """What the data side hands to the training side, and how a batch is put together from the cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from aquatint.core.family import Conditioning, Encoded
 from aquatint.core.objective import Lesson, Objective
 from aquatint.core.randomness import SampleRandom
 from aquatint.data.plan import BatchPlan, MicroPlan
+
+Encode = Callable[[Sequence[str]], Conditioning]
+"""A text encoder that is trained must see the prompts itself, at every step."""
 
 
 class AnyBatch(Protocol):
@@ -27,13 +30,14 @@ class AnyBatch(Protocol):
     @property
     def prompts(self) -> tuple[str, ...]: ...
     @property
-    def conditioning(self) -> Conditioning | None: ...
-    @property
     def size(self) -> tuple[int, ...]:
         """(C, H, W) of a sample."""
 
     def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
         """On the CPU, where all that is random is drawn."""
+
+    def told(self, encode: Encode) -> Conditioning:
+        """The prompts, encoded beforehand or now."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Batch:
     encoded: Encoded
     prompts: tuple[str, ...]
     conditioning: Conditioning | None
-    """The prompts, encoded; None when the text encoder is trained and must see them itself."""
+    """The prompts, encoded; None when they are not the same at every step."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -57,6 +61,9 @@ class Batch:
         mean, std = self.encoded.mean_BCHW.float(), self.encoded.std_BCHW.float()
         x_0 = mean + std * random.normal("posterior", mean.shape[1:])
         return objective.lesson(x_0, random=random)
+
+    def told(self, encode: Encode) -> Conditioning:
+        return self.conditioning or encode(self.prompts)
 
 
 @dataclass(frozen=True)
@@ -87,17 +94,16 @@ class Joint:
         return self.first.prompts + self.second.prompts
 
     @property
-    def conditioning(self) -> Conditioning | None:
-        first, second = self.first.conditioning, self.second.conditioning
-        return Conditioning({name: torch.cat([first[name], second[name]]) for name in first}) if first and second else None
-
-    @property
     def size(self) -> tuple[int, ...]:
         return self.first.size
 
     def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
         first, second = (replace(random, slots=part.slots) for part in (self.first, self.second))
         return self.first.lesson(objective, first) + self.second.lesson(objective, second)
+
+    def told(self, encode: Encode) -> Conditioning:
+        first, second = self.first.told(encode), self.second.told(encode)
+        return Conditioning({name: torch.cat([first[name], second[name].to(first[name].device)]) for name in first})
 
 
 @dataclass(frozen=True)

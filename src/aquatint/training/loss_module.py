@@ -1,10 +1,10 @@
 """One module around everything that is trained, so that one wrapper distributes it all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from aquatint.core.family import Bundle, ModelFamily
+from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.randomness import SampleRandom
 from aquatint.training.batch import AnyBatch
 
@@ -25,6 +25,12 @@ class LossModule(nn.Module):
     def forward(self, batch: AnyBatch, random: SampleRandom) -> Tensor:
         bundle = self._bundle[0]
         device = next(bundle.denoiser.parameters()).device
-        conditioning = batch.conditioning or self._family.encode_prompts(bundle, batch.prompts)
-        network = self._family.network(bundle, conditioning.to(device))
+        network = self._family.network(bundle, batch.told(self._encode).to(device))
         return bundle.objective.losses(network, batch.lesson(bundle.objective, random).to(device))
+
+    def _encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Each prompt once, however often it comes."""
+        different = list(dict.fromkeys(prompts))
+        told = self._family.encode_prompts(self._bundle[0], different)
+        rows = [different.index(prompt) for prompt in prompts]
+        return Conditioning({name: value[rows] for name, value in told.items()})

@@ -1,19 +1,18 @@
 """Optimizers by short name or dotted path."""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from aquatint.errors import BadSetting
 
 SHORT = {"adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD", "adafactor": "torch.optim.Adafactor"}
 
 
-def build(name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Raises `BadSetting` when there is no such class."""
+def build(name: str, groups: Sequence[dict[str, Any]], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """`lr` and `weight_decay` are those of groups without their own. Raises `BadSetting` when there is no such class."""
     module_name, _, class_name = SHORT.get(name, name).rpartition(".")
     try:
         optimizer = getattr(importlib.import_module(module_name), class_name)
@@ -22,5 +21,5 @@ def build(name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_de
     options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     if name == "adamw":
         options["fused"] = True
-    built: torch.optim.Optimizer = optimizer(list(parameters), **options)
+    built: torch.optim.Optimizer = optimizer(list(groups), **options)
     return built

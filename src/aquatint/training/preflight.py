@@ -9,6 +9,7 @@ from aquatint.data.findings import BadData, Finding
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.errors import AquatintError
 from aquatint.families import _sources
+from aquatint.methods.base import NO_TRIGGER
 from aquatint.registry import families
 from aquatint.training.folder import RunFolder, free_name
 from aquatint.training.room import Room, held, room
@@ -34,7 +35,7 @@ def check(config: Train) -> Checked:
     scanned = _scan(config, problems)
     base = _base_problem(config)
     wanted = None if base else room(config, families[config.family])
-    for found in (base, _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
+    for found in (base, _trigger_problem(config), _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
         if found:
             problems.append(found)
     if problems or scanned is None:
@@ -78,6 +79,12 @@ def _base_problem(config: Train) -> Problem | None:
     except (AquatintError, LookupError) as error:
         return Problem("", str(error))
     return None
+
+
+def _trigger_problem(config: Train) -> Problem | None:
+    if config.trigger or not config.method.learns_trigger:
+        return None
+    return Problem("trigger", f"method={config.method.kind}: {NO_TRIGGER}")
 
 
 def _resolution_problem(config: Train) -> Problem | None:

@@ -24,7 +24,7 @@ from aquatint.core.process import perturb
 from aquatint.core.randomness import SampleRandom, key
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.generation.drawing import Request, draw_latents
-from aquatint.training.batch import together
+from aquatint.training.batch import Encode, together
 
 NUM_WORDS = 120
 NUM_STEPS = 16
@@ -76,6 +76,9 @@ class PriorBatch:
 
     def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
         return self.asked
+
+    def told(self, encode: Encode) -> Conditioning:
+        return self.conditioning or encode(self.prompts)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Results:
     family: ModelFamily
     records: Sequence[ImageRecord]
     base_answer: Tensor
-    """`proof.outputs` of the base."""
+    """`proof.outputs` of the base, asked `proof.question`."""
 
     def write(self, bundle: Bundle, sampler: Sampler, *, step: int, facts: Mapping[str, Any]) -> proof.Proof:
         """`bundle` holds the weights to save, and is on the CPU afterwards.
@@ -48,10 +48,13 @@ class Results:
         The device never holds two models: its peak is that of drawing samples between two steps. The CPU's memory does.
         Raises `Unproven`, with the file written, when it does not do what it should.
         """
-        trained = proof.outputs(bundle, self.family)
-        saved = self.config.method.save(bundle, self.folder.path, facts=self._metadata(step))
-        fresh = in_place_of(bundle, load=lambda: self.family.load(self.config.base).freeze())
-        proven = proof.prove(saved, fresh=fresh, family=self.family, method=self.config.method, base=self.base_answer, trained=trained)
+        config, prompt = self.config, proof.question(self.config.trigger)
+        trained = proof.outputs(bundle, self.family, prompt=prompt)
+        saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
+        fresh = in_place_of(bundle, load=lambda: self.family.load(config.base).freeze())
+        proven = proof.prove(
+            saved, fresh=fresh, family=self.family, method=config.method, base=self.base_answer, trained=trained, prompt=prompt
+        )
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
@@ -86,10 +89,10 @@ class Results:
 
     def _facts(self, saved: Path, proven: proof.Proof, *, more: Mapping[str, Any]) -> dict[str, Any]:
         config = self.config
-        parts = [saved] if saved.is_file() else [p for p in saved.rglob("*") if p.is_file()]
+        num_bytes = sum(path.stat().st_size for path in config.method.files(saved))
         return {
             "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
-            "trigger": config.trigger, "file": saved.name, "file_bytes": sum(p.stat().st_size for p in parts), "proof": asdict(proven),
+            "trigger": config.trigger, "file": saved.name, "file_bytes": num_bytes, "proof": asdict(proven),
             "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), saved=str(saved.resolve())),
             "versions": {package: version(package) for package in PACKAGES},
             **more,

@@ -61,7 +61,8 @@ class Session:
 
     def _events(self) -> Iterator[Event]:
         yield from self._notes()
-        base_answer = proof.outputs(self.bundle, self.family) if self.runtime.is_main else torch.empty(0)
+        prompt = proof.question(self.config.trigger)
+        base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
         self.bundle.rest()
@@ -117,7 +118,7 @@ class Session:
         if not self.runtime.is_main:
             self.runtime.wait()  # the first process fills the cache, the others read it
         prompts = [record.caption or "" for record in self.records]
-        examples = self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.trains_text_encoder)
+        examples = self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
         if self.runtime.is_main:
             self.runtime.wait()
         return examples
@@ -150,12 +151,12 @@ class Session:
         batches = self._batches(examples)  # the prior is drawn by the base as it is
         facts = provenance.provenance(self.settled, self.records, bundle=self.bundle)  # of the weights before any are added
         torch.manual_seed(key(config.seed, "initial weights"))
-        parameters = config.method.attach(self.bundle, self.family)
+        parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
         warmup = config.optimizer.warmup_steps
         every = config.checkpoints.every
         return Trainer(
             LossModule(self.family, self.bundle, trained=parameters), parameters,
-            build(config.optimizer.name, parameters.values(), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
+            build(config.optimizer.name, config.method.groups(parameters), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
             SCHEDULES[config.optimizer.schedule](num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
             batches, self.runtime, self.folder.checkpoints,
             num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,

@@ -1,0 +1,115 @@
+"""A word of one's own: what it changes, what it leaves alone, and what is refused."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from aquatint.cli import run
+from aquatint.config import SettingsError
+from aquatint.errors import BadSetting, Unproven
+from aquatint.evaluation import proof
+from aquatint.methods.pivotal import FILE, WORD, Pivotal
+from aquatint.registry import families
+from aquatint.training.preflight import check
+from aquatint.training.settings import Train
+
+SD = families["sd"]
+
+
+def encoded(bundle, prompt):
+    with torch.no_grad():
+        return SD.encode_prompts(bundle, [prompt])["prompt_embeds"]
+
+
+@pytest.fixture
+def trained(tiny, make_trainer, tmp_path):
+    """The miniature after three steps on captions that hold the word `disc`, and its files' folder."""
+    bundle, method = tiny("sd"), Pivotal(rank=4)
+    list(make_trainer(bundle, SD, method=method, folder=tmp_path / "states", num_steps=3, lr=1e-2).run())
+    method.save(bundle, tmp_path / "run", facts={"modelspec.trigger_phrase": "disc"})
+    return bundle, tmp_path / "run"
+
+
+@pytest.mark.parametrize("prompt", ["zwx", "a zwx here", "", "no such word"])
+def test_a_word_begins_as_its_own_pieces(prompt, tiny):
+    """The miniature's tokens are letters, so three vectors are the word as it was before."""
+    bundle = tiny("sd")
+    before = encoded(bundle, prompt)
+    trained = Pivotal(rank=2, vectors=3).attach(bundle, SD, trigger="zwx")
+    assert trained[WORD].shape == (3, 32)
+    torch.testing.assert_close(encoded(bundle, prompt), before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 5])
+def test_pieces_are_taken_in_turn(vectors, tiny):
+    bundle = tiny("sd")
+    table, ids = bundle.text_encoders[0].get_input_embeddings().weight, bundle.pipeline.tokenizer("zw", add_special_tokens=False).input_ids
+    assert len(ids) == 2
+    Pivotal(rank=2, vectors=vectors).attach(bundle, SD, trigger="zw")
+    found = bundle.text_encoders[0].get_input_embeddings().vectors()
+    torch.testing.assert_close(found, table[(ids * 3)[:vectors]])
+
+
+def test_only_prompts_with_the_word_are_encoded_anew(trained, tiny):
+    bundle, _ = trained
+    for prompt in ("", "a photo", "dis c", "cat"):
+        assert torch.equal(encoded(bundle, prompt), encoded(tiny("sd"), prompt)), prompt
+    assert (encoded(bundle, "a disc") - encoded(tiny("sd"), "a disc")).abs().max() > 1e-3
+
+
+def test_the_stock_pipeline_draws_with_the_word(trained, stock):
+    """In its first place and in the midst, in any case, several times."""
+    bundle, folder = trained
+    pipe = stock(Pivotal(rank=4), "sd", saved=folder / "pytorch_lora_weights.safetensors")
+    for prompt in ("disc", "a disc", "a DISC", "a disc, disc"):
+        ours, theirs = ((p.encode_prompt(prompt, "cpu", 1, False)[0]) for p in (bundle.pipeline, pipe))
+        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(encoded(bundle, prompt), ours, rtol=1e-5, atol=1e-5)
+
+
+def test_the_file_of_the_word(trained):
+    _, folder = trained
+    tensors = load_file(folder / FILE)
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {"disc": (3, 32)}
+    assert (folder / FILE).stat().st_size < 10_000
+    with safe_open(folder / FILE, "pt") as file:
+        assert file.metadata()["modelspec.trigger_phrase"] == "disc"
+
+
+def test_a_wrong_word_is_not_proven(trained, tiny, answers):
+    bundle, folder = trained
+    saved, prompt = folder / "pytorch_lora_weights.safetensors", proof.question("disc")
+    known = {"family": SD, "method": Pivotal(rank=4), "base": answers(tiny("sd"), "sd"), "trained": answers(bundle, "sd"), "prompt": prompt}
+    assert proof.prove(saved, fresh=tiny("sd"), **known).largest_difference < 1e-5
+    save_file({"disc": load_file(folder / FILE)["disc"].flip(0)}, folder / FILE)
+    with pytest.raises(Unproven, match="differs from the trained model by"):
+        proof.prove(saved, fresh=tiny("sd"), **known)
+
+
+def test_decay_does_not_reach_the_word(tiny):
+    method = Pivotal(rank=2, word_lr=0.5)
+    trained = method.attach(tiny("sd"), SD, trigger="zwx")
+    adapters, word = method.groups(trained)
+    assert len(adapters["params"]) + 1 == len(trained)
+    assert word == {"params": [trained[WORD]], "lr": 0.5, "weight_decay": 0.0}
+
+
+def test_a_word_that_is_a_token_is_refused(tiny):
+    with pytest.raises(BadSetting, match="trigger=z: it is a token of the base already"):
+        Pivotal(rank=2).attach(tiny("sd"), SD, trigger="z")
+
+
+def test_without_a_trigger_nothing_is_loaded(photos, tiny_sd, tmp_path):
+    config = Train.read([f"data={photos}", f"base={tiny_sd}", "method=pivotal", f"out={tmp_path / 'run'}"])
+    with pytest.raises(SettingsError, match=r"trigger: method=pivotal: .*name it: trigger=zwx"):
+        check(config)
+
+
+def test_a_run_tells_of_both_files(photos, tiny_sd, tmp_path):
+    out = tmp_path / "run"
+    given = [f"data={photos}", f"base={tiny_sd}", "method=pivotal", "trigger=zwx", "steps=2", "samples.every=0", f"out={out}"]
+    assert run(["train", *given, "prior.num=2", "images.resolution=16"]) in (0, None)
+    text = (out / "README.md").read_text()
+    assert "learned_embeds.safetensors" in text
+    assert "load_textual_inversion" in text
