@@ -14,7 +14,7 @@ from draw_demo import WORD, subject
 from things import HELD_OUT
 
 from aquatint.commands import train
-from aquatint.commands.demo import ITS_OWN, RECIPE
+from aquatint.commands.demo import RECIPE
 from aquatint.evaluation.demonstration import Subject
 from aquatint.evaluation.world import World, embedded
 from aquatint.registry import families
@@ -29,7 +29,7 @@ def prove(thing: str, out_dir: Path, *, world: World, settings: Sequence[str]) -
     pictures_dir, run_dir = out_dir / thing / "pictures", out_dir / thing / f"run-{int(time.time())}"
     subject(thing, pictures_dir)
     proof = Subject(world, thing, WORD, pictures_dir, torch.bfloat16)
-    config = Train.read([f"data={pictures_dir}", f"out={run_dir}", *RECIPE, *ITS_OWN["subject"], *settings])
+    config = Train.read([f"data={pictures_dir}", f"out={run_dir}", *RECIPE, *settings])
     bundle = families[config.family].load(config.base).freeze()
     before = proof.measure(bundle)
     begun = time.perf_counter()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aquatint.commands import train
-from aquatint.commands.demo import ITS_OWN, RECIPE
+from aquatint.commands.demo import RECIPE
 from aquatint.core.family import Bundle
 from aquatint.evaluation.demonstration import Subject
 from aquatint.evaluation.world import World, embedded
@@ -33,7 +33,7 @@ def measured(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
     base: Bundle = families["sd"].load("pocket").freeze()
     before = proof.measure(base)
     out = tmp_path_factory.mktemp("learning") / "run"
-    recipe = [*RECIPE, *ITS_OWN["subject"], "samples.every=0", "validation.every=0"]
+    recipe = [*RECIPE, "samples.every=0", "validation.every=0"]
     config = Train.read([f"data={PICTURES}", f"out={out}", *recipe])
     losses = [event.loss for event in train.run(config) if isinstance(event, Stepped)]
     assert sum(losses[-20:]) < sum(losses[:20])
