@@ -49,11 +49,9 @@ def run(config: Generate) -> Iterator[str]:
     """Yields a line for each picture. Raises `BadRun` or `BadBase`."""
     from aquatint.generation.drawing import Request, draw, png_info
 
-    bundle, base, adapter, multiple = _load(config)
+    bundle, base, adapter = _load(config)
     bundle.to(_device(config.cpu))
     width, height = config.size or (None, None)
-    if config.size and any(side % multiple for side in config.size):
-        raise BadSetting(f"size={list(config.size)}: both sides must be multiples of {multiple}, as this model's networks need")
     shared = {"num_steps": config.steps, "scale": config.scale, "negative": config.negative, "width_px": width, "height_px": height}
     requests = [Request(config.prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
     folder = _folder(config, adapter)
@@ -64,8 +62,8 @@ def run(config: Generate) -> Iterator[str]:
         yield f"{path}  seed {request.seed}"
 
 
-def _load(config: Generate) -> tuple[Bundle, str, str | None, int]:
-    """The model ready to draw, its base, the run's folder if it is one, and what the sides must be divisible by."""
+def _load(config: Generate) -> tuple[Bundle, str, str | None]:
+    """The model ready to draw, its base, and the run's folder if it is one."""
     from aquatint.registry import families
     from aquatint.training.folder import RunFolder
     from aquatint.training.settings import Train
@@ -73,12 +71,19 @@ def _load(config: Generate) -> tuple[Bundle, str, str | None, int]:
     folder = RunFolder(Path(config.model))
     if not folder.config.is_file():
         family = families[config.family]
-        return family.load(config.model).freeze(), config.model, None, family.pixel_multiple
+        _check_size(config, family.pixel_multiple)
+        return family.load(config.model).freeze(), config.model, None
     facts, settings = folder.read_facts(), Train.read([], file=folder.config)
     family = families[settings.family]
+    _check_size(config, family.pixel_multiple)
     bundle: Bundle = family.load(settings.base).freeze()
     settings.method.load(bundle, folder.path / facts["file"])
-    return bundle, settings.base, str(folder.path), family.pixel_multiple
+    return bundle, settings.base, str(folder.path)
+
+
+def _check_size(config: Generate, multiple: int) -> None:
+    if config.size and any(side % multiple for side in config.size):
+        raise BadSetting(f"size={list(config.size)}: both sides must be multiples of {multiple}, as this model's networks need")
 
 
 def _device(is_cpu: bool) -> torch.device:
