@@ -1,7 +1,11 @@
 """A word of one's own: what it changes, what it leaves alone, and what is refused."""
 
+import json
+import shutil
+
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -59,10 +63,12 @@ def test_only_prompts_with_the_word_are_encoded_anew(trained, tiny):
 
 
 def test_the_stock_pipeline_draws_with_the_word(trained, stock):
-    """In its first place and in the midst, in any case, several times."""
+    """In its first place and in the midst, and several times."""
     bundle, folder = trained
     pipe = stock(Pivotal(rank=4), "sd", saved=folder / "pytorch_lora_weights.safetensors")
-    for prompt in ("disc", "a disc", "a DISC", "a disc, disc"):
+    for prompt in ("disc", "a disc", "a disc, disc"):
+        tokens = bundle.pipeline.tokenizer.tokenize(bundle.pipeline.maybe_convert_prompt(prompt, bundle.pipeline.tokenizer))
+        assert [token for token in tokens if token.startswith("disc")] == ["disc", "disc_1", "disc_2"] * prompt.count("disc")
         ours, theirs = ((p.encode_prompt(prompt, "cpu", 1, False)[0]) for p in (bundle.pipeline, pipe))
         torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(encoded(bundle, prompt), ours, rtol=1e-5, atol=1e-5)
@@ -95,9 +101,48 @@ def test_decay_does_not_reach_the_word(tiny):
     assert word == {"params": [trained[WORD]], "lr": 0.5, "weight_decay": 0.0}
 
 
-def test_a_word_that_is_a_token_is_refused(tiny):
-    with pytest.raises(BadSetting, match="trigger=z: it is a token of the base already"):
-        Pivotal(rank=2).attach(tiny("sd"), SD, trigger="z")
+@pytest.mark.parametrize(
+    ("trigger", "vectors", "problem"),
+    [
+        ("z", 3, "trigger=z: 'z' is a token of the base already"),
+        ("ox", 3, r"trigger=ox: it is a part of words that the base knows \(foxs, fox, mailbox\)"),
+        ("zwx", 17, "method.vectors=17: the text encoder sees 32 tokens in all; choose at most 16"),
+    ],
+)
+def test_words_that_cannot_be_are_refused_before_a_folder_is_made(trigger, vectors, problem, photos, tmp_path):
+    """By the embedded model: the miniature knows no words."""
+    out = tmp_path / "run"
+    given = [f"data={photos}", "method=pivotal", f"method.vectors={vectors}", f"trigger={trigger}", f"out={out}", "steps=1"]
+    with pytest.raises(BadSetting, match=problem):
+        run(["train", *given])
+    assert not (out / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(("trigger", "plain"), [("Zwx", "zwx"), (" zwx", "zwx"), ("my  cat", "my cat"), ("cafe\u0301x", "caf\u00e9x")])
+def test_a_trigger_that_tokenizers_would_not_find_is_refused(trigger, plain, photos, tiny_sd, tmp_path):
+    config = Train.from_tree({"data": photos, "base": str(tiny_sd), "method": "pivotal", "trigger": trigger, "out": tmp_path / "run"})
+    with pytest.raises(SettingsError, match=f"write '{plain}'"):
+        check(config)
+
+
+def test_captions_and_prompts_get_the_words_own_spelling(photos, tiny_sd, tmp_path):
+    """Tokenizers ignore case, but stock pipelines look for a word of several tokens as it stands."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(photos, data)
+    for caption in data.glob("*.txt"):
+        caption.write_text("A ZWX, Zwx")
+    given = [f"base={tiny_sd}", "method=pivotal", "trigger=zwx", "steps=2", "samples.every=0", "images.resolution=16", f"out={out}"]
+    run(["train", str(data), *given])
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert any(event["event"] == "Finished" for event in log)
+    vectors = load_file(out / FILE)["zwx"]
+    table = SD.load(tiny_sd).text_encoders[0].get_input_embeddings().weight
+    begun = table[SD.load(tiny_sd).pipeline.tokenizer("zwx", add_special_tokens=False).input_ids]
+    assert ((vectors - begun).abs().amax(1) > 1e-3).all()  # every one is trained
+    for prompt in ("a zwx", "A ZWX"):
+        run(["generate", str(out), f"prompt={prompt}", f"out={tmp_path / prompt}", "cpu=true", "steps=2"])
+    one, two = (Image.open(tmp_path / prompt / "42.png") for prompt in ("a zwx", "A ZWX"))
+    assert one.tobytes() == two.tobytes()
 
 
 def test_without_a_trigger_nothing_is_loaded(photos, tiny_sd, tmp_path):
@@ -109,7 +154,7 @@ def test_without_a_trigger_nothing_is_loaded(photos, tiny_sd, tmp_path):
 def test_a_run_tells_of_both_files(photos, tiny_sd, tmp_path):
     out = tmp_path / "run"
     given = [f"data={photos}", f"base={tiny_sd}", "method=pivotal", "trigger=zwx", "steps=2", "samples.every=0", f"out={out}"]
-    assert run(["train", *given, "prior.num=2", "images.resolution=16"]) in (0, None)
+    assert run(["train", *given, "images.resolution=16"]) in (0, None)
     text = (out / "README.md").read_text()
     assert "learned_embeds.safetensors" in text
     assert "load_textual_inversion" in text

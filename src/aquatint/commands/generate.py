@@ -50,10 +50,11 @@ def run(config: Generate) -> Iterator[str]:
     from aquatint.generation.drawing import Request, draw, png_info
 
     bundle, base, adapter = _load(config)
+    prompt = _spelled(config.prompt, adapter)
     bundle.to(_device(config.cpu))
     width, height = config.size or (None, None)
     shared = {"num_steps": config.steps, "scale": config.scale, "negative": config.negative, "width_px": width, "height_px": height}
-    requests = [Request(config.prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
+    requests = [Request(prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
     folder = _folder(config, adapter)
     scheduler = type(bundle.pipeline.scheduler).__name__
     for picture, request in zip(draw(bundle, requests), requests, strict=True):
@@ -79,6 +80,15 @@ def _load(config: Generate) -> tuple[Bundle, str, str | None]:
     bundle: Bundle = family.load(settings.base).freeze()
     settings.method.load(bundle, folder.path / facts["file"])
     return bundle, settings.base, str(folder.path)
+
+
+def _spelled(prompt: str, adapter: str | None) -> str:
+    """With the run's trigger in its own spelling: tokenizers ignore case, but stock pipelines look for a learned word as it stands."""
+    from aquatint.data.captions import spelled
+    from aquatint.training.folder import RunFolder
+
+    trigger = RunFolder(Path(adapter)).read_facts().get("trigger") if adapter else None
+    return spelled(prompt, trigger) if trigger else prompt
 
 
 def _check_size(config: Generate, multiple: int) -> None:

@@ -113,7 +113,7 @@ class ModelFamily(Protocol):
         """The end of a prompt that the text encoder will not see; empty when it sees all."""
 
     def words(self, bundle: Bundle) -> list[str]:
-        """The whole words that the tokenizer knows, commonest first."""
+        """Words that are one token, commonest first; without those that also end longer words."""
 
     def network(self, bundle: Bundle, conditioning: Conditioning) -> Network:
         """Bind the conditioning; hides time units, packing and extra embeddings of the architecture."""

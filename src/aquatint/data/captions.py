@@ -60,9 +60,19 @@ def caption_of(caption: str | None, *, name: str, trigger: str | None = None, te
         return re.sub(r"\{(caption|trigger|name)\}", lambda found: filled[found[1]] or "", template)
     if caption is None:
         return None if trigger is None else trigger if trigger.lower().startswith(("a ", "an ", "the ")) else f"a {trigger}"
-    if trigger is None or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
+    if trigger is None:
         return caption
-    return f"{trigger}, {caption}"
+    return spelled(caption, trigger) if mention(trigger).search(caption) else f"{trigger}, {caption}"
+
+
+def mention(trigger: str) -> re.Pattern[str]:
+    """Finds the trigger as a word, in any case."""
+    return re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
+
+
+def spelled(text: str, trigger: str) -> str:
+    """The text with every mention of the trigger in its own spelling."""
+    return mention(trigger).sub(lambda _: trigger, text)
 
 
 def words_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,10 @@ def cut_off(bundle, prompt):
 
 def words(bundle):
     ids = bundle.pipeline.tokenizer.get_vocab()  # byte-pair encoding numbers its tokens by how common they are
-    return [token.removesuffix("</w>") for token in sorted(ids, key=ids.get) if token.endswith("</w>")]
+    merges = json.loads(bundle.pipeline.tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    endings = {merge[1] for merge in merges}  # `pple</w>` is the end of `apple</w>`
+    whole = [token for token in sorted(ids, key=ids.get) if token.endswith("</w>") and token not in endings]
+    return [token.removesuffix("</w>") for token in whole]
 
 
 def network(bundle, conditioning):

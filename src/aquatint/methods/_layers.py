@@ -6,6 +6,7 @@ small network those passes over memory cost half as much as the adapter itself. 
 
 from typing import Any
 
+import torch
 from peft import LoraConfig
 from peft.tuners.lora import Conv2d, Linear
 from torch import Tensor, nn
@@ -16,13 +17,21 @@ class _Lean:
 
     def forward(self: Any, x: Tensor) -> Tensor:
         output: Tensor
-        if self.disable_adapters or self.merged or len(self.active_adapters) != 1:
+        if not self._is_plain(x):
             output = super().forward(x)  # type: ignore[misc]  # that of PEFT's layer, which comes next in order
             return output
         (name,) = self.active_adapters
         change, scale = self.lora_B[name](self.lora_A[name](x)), self.scaling[name]
         output = self.base_layer(x) + (change if scale == 1 else change * scale)
         return output
+
+
+    def _is_plain(self: Any, x: Tensor) -> bool:
+        if self.disable_adapters or self.merged or len(self.active_adapters) != 1 or self.lora_variant:
+            return False
+        (name,) = self.active_adapters
+        is_one_precision = x.dtype == self.lora_A[name].weight.dtype or torch.is_autocast_enabled(x.device.type)
+        return is_one_precision and isinstance(self.lora_dropout[name], nn.Identity)
 
 
 class LeanLinear(_Lean, Linear):  # type: ignore[misc]  # PEFT is untyped

@@ -54,6 +54,10 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """How many numbers the written file will hold."""
         return self.num_trained(parts, family)
 
+    def check(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> None:
+        """Raises `BadSetting` for what can only be known to go wrong when the base is there, before anything is computed."""
+        return
+
     @abstractmethod
     def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:
         """Freeze everything, add what is new, and return the trained parameters (float32) by name."""

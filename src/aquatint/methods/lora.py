@@ -51,17 +51,24 @@ class LoRA(Method, kind="lora"):
         return [*(self.targets or family.lora_targets), *(family.convolution_targets if self.convolutions else ())]
 
     def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:
+        self.check(bundle, family, trigger=trigger)
         bundle.freeze()
+        trained: dict[str, nn.Parameter] = {}
+        for name, module, names in self._parts(bundle, family):
+            trained |= {f"{name}.{n}": p for n, p in self._adapt(module, names).items()}
+        return trained
+
+    def check(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> None:
+        problems = [problem for _, module, names in self._parts(bundle, family) for problem in self._problems(module, names)]
+        if problems:
+            raise BadSetting("\n".join(problems))
+
+    def _parts(self, bundle: Bundle, family: ModelFamily) -> list[tuple[str, nn.Module, list[str]]]:
+        """Name, module and targets of what is adapted."""
         parts = [("denoiser", bundle.denoiser, self._targets(family))]
         if self.text_encoder:
             parts += [(f"text_encoder_{i}", m, list(family.text_targets)) for i, m in enumerate(bundle.text_encoders)]
-        problems = [problem for _, module, names in parts for problem in self._problems(module, names)]
-        if problems:
-            raise BadSetting("\n".join(problems))
-        trained: dict[str, nn.Parameter] = {}
-        for name, module, names in parts:
-            trained |= {f"{name}.{n}": p for n, p in self._adapt(module, names).items()}
-        return trained
+        return parts
 
     def _problems(self, module: nn.Module, targets: list[str]) -> list[str]:
         """Targets that are no layers, layers that no adapter fits, and layers too small for the rank."""

@@ -30,7 +30,7 @@ class Pivotal(LoRA, kind="pivotal"):
     vectors: int = Field(3, ge=1, le=64)
     """Tokens that the new word consists of."""
     word_lr: PositiveFloat = 0.3
-    """Peak learning rate of the word, as a share of the usual size of an embedding's numbers."""
+    """Peak learning rate of the word, as a share of the usual size of an embedding's numbers; `lr` does not change it."""
 
     learns_trigger: ClassVar = True
     companions: ClassVar = (FILE,)
@@ -42,10 +42,16 @@ class Pivotal(LoRA, kind="pivotal"):
     def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:
         from aquatint.methods._own_words import add_word
 
+        trained = super().attach(bundle, family, trigger=trigger)
+        return {**trained, WORD: add_word(bundle, trigger or "", num=self.vectors)}
+
+    def check(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> None:
+        from aquatint.methods._own_words import check_word
+
         if not trigger:
             raise BadSetting(NO_TRIGGER)
-        trained = super().attach(bundle, family)
-        return {**trained, WORD: add_word(bundle, trigger, num=self.vectors)}
+        check_word(bundle, trigger, num=self.vectors, words=family.words(bundle))
+        super().check(bundle, family, trigger=trigger)
 
     def groups(self, trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
         """The word's size is free: decay would pull it to the middle of all words."""

@@ -1,6 +1,7 @@
 """Everything that can be known to go wrong before a model is loaded, found in seconds and told at once."""
 
 import shutil
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +83,14 @@ def _base_problem(config: Train) -> Problem | None:
 
 
 def _trigger_problem(config: Train) -> Problem | None:
-    if config.trigger or not config.method.learns_trigger:
+    if not config.method.learns_trigger:
         return None
-    return Problem("trigger", f"method={config.method.kind}: {NO_TRIGGER}")
+    if not config.trigger:
+        return Problem("trigger", f"method={config.method.kind}: {NO_TRIGGER}")
+    plain = " ".join(unicodedata.normalize("NFC", config.trigger).lower().split())
+    if plain == config.trigger:
+        return None
+    return Problem("trigger", f"{config.trigger!r} would be cut up: tokenizers read lower case with single spaces; write {plain!r}")
 
 
 def _resolution_problem(config: Train) -> Problem | None:

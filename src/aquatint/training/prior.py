@@ -23,6 +23,7 @@ from aquatint.core.objective import Lesson, Objective
 from aquatint.core.process import perturb
 from aquatint.core.randomness import SampleRandom, key
 from aquatint.data.cache import TensorCache, entry_key
+from aquatint.data.captions import mention
 from aquatint.generation.drawing import Request, draw_latents
 from aquatint.training.batch import Encode, together
 
@@ -114,7 +115,7 @@ def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str
     rng = random.Random(key(seed, "prior prompts"))
     taught = (trigger or "").lower().split()
     common = [word for word in words if word not in taught][:NUM_WORDS]
-    named = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)" if trigger else r"(?!)", re.IGNORECASE)
+    named = mention(trigger) if trigger else re.compile(r"(?!)")
     made = []
     for index in range(num):
         caption, word = captions[index % len(captions)], rng.choice(common)
@@ -138,7 +139,8 @@ class Asking:
         return self._answered(Prior(latents, asked, (), conditionings, seed), wanted)
 
     def _drawn(self, wanted: Sequence[Request]) -> list[Tensor]:
-        keys = [entry_key("prior picture", self._identity, str(self.precision), repr(request)) for request in wanted]
+        # with their number: an answer varies in its last digits with the batch that it was computed in
+        keys = [entry_key("prior picture", str(len(wanted)), self._identity, str(self.precision), repr(request)) for request in wanted]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
             latents = draw_latents(self.bundle, [wanted[i] for i in indices], precision=self.precision)
@@ -150,7 +152,7 @@ class Asking:
     def _answered(self, prior: Prior, wanted: Sequence[Request]) -> Prior:
         objective, device = self.bundle.objective, next(self.bundle.denoiser.parameters()).device
         whole = [(self._identity, str(self.precision), repr(wanted[i % len(wanted)]), text) for i, text in enumerate(prior.prompts)]
-        keys = [entry_key("prior output", *parts, str(prior.seed), str(i)) for i, parts in enumerate(whole)]
+        keys = [entry_key("prior output", str(len(whole)), *parts, str(prior.seed), str(i)) for i, parts in enumerate(whole)]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
             x_t, t = prior.noised(objective, indices)

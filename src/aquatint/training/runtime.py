@@ -59,6 +59,11 @@ class Runtime:
         """Until every process is here."""
         self._accelerator.wait_for_everyone()
 
+    def first_alone(self) -> AbstractContextManager[None]:
+        """Inside, the first process goes ahead and fills the cache; the others read it afterwards."""
+        ahead: AbstractContextManager[None] = self._accelerator.main_process_first()
+        return ahead
+
     def close(self) -> None:
         """Leave the process group together; without it the interpreter may abort on exit."""
         self.wait()

@@ -15,7 +15,7 @@ from aquatint.core.randomness import key
 from aquatint.data.buckets import bucket_of
 from aquatint.data.cache import TensorCache, default_root
 from aquatint.data.plan import BatchPlan
-from aquatint.errors import BadRun
+from aquatint.errors import BadRun, BadSetting
 from aquatint.evaluation import proof
 from aquatint.families._sources import lasting
 from aquatint.generation.drawing import Request
@@ -55,6 +55,7 @@ class Session:
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
+            self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
             self._write_config()
             yield from log(self._events(), self.folder.log)
         self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
@@ -65,6 +66,7 @@ class Session:
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
+        yield from self._cut_captions()  # after the method is attached: a learned word may take more room
         self.bundle.rest()
         yield from self._resume(trainer)
         with stopping.deferred():
@@ -94,12 +96,19 @@ class Session:
     def derived(self) -> Derived:
         config = self.config
         num_prior = config.prior.num if config.prior.weight else 0
+        if num_prior and not self.words:
+            raise BadSetting(f"prior.num={num_prior}: this base's tokenizer has no words to draw other things by; set prior.num=0")
+        num_prior = num_prior if self.words else 0
         return derive(
             self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
             standard_lr=config.method.default_lr,
             width=self.bundle.width, resolution_px=config.images.resolution or self.bundle.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
+
+    @cached_property
+    def words(self) -> list[str]:
+        return words_of(self.family, self.bundle)
 
     @cached_property
     def precision(self) -> torch.dtype:
@@ -115,22 +124,21 @@ class Session:
 
     @cached_property
     def examples(self) -> Examples:
-        if not self.runtime.is_main:
-            self.runtime.wait()  # the first process fills the cache, the others read it
         prompts = [record.caption or "" for record in self.records]
-        examples = self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
-        if self.runtime.is_main:
-            self.runtime.wait()
-        return examples
+        with self.runtime.first_alone():
+            return self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
 
     @cached_property
     def prior(self) -> Prior | None:
         """What the base draws by itself, before anything is attached to it."""
-        settings, captions = self.config.prior, [record.caption or "" for record in self.records]
-        words = words_of(self.family, self.bundle) if self.derived.num_prior else []
-        if not words:
+        if not self.derived.num_prior:
             return None
-        told = prior_prompts(captions, trigger=self.config.trigger, words=words, num=self.derived.num_prior, seed=self.config.seed)
+        with self.runtime.first_alone():
+            return self._asked()
+
+    def _asked(self) -> Prior:
+        settings, captions = self.config.prior, [record.caption or "" for record in self.records]
+        told = prior_prompts(captions, trigger=self.config.trigger, words=self.words, num=self.derived.num_prior, seed=self.config.seed)
         wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
         asking = Asking(self.bundle, self.family, TensorCache(default_root()), self.precision)
         prior = asking.prior(wanted, self.encoding.conditionings(sorted({*told, ""})), seed=self.config.seed)
@@ -194,7 +202,9 @@ class Session:
 
         def both(step: int) -> list[AnyBatch]:
             mine, lessons = own(step), beside(step)  # of one's own there are fewer where a set of pictures ends
-            return [*(batch for pair in zip(mine, lessons, strict=False) for batch in joined(*pair)), *lessons[len(mine) :]]
+            pairs = zip(mine, lessons, strict=False)
+            # the user's last: gradients are exchanged with the last batch, and a learned word is only in these
+            return [*lessons[len(mine) :], *(batch for pair in pairs for batch in reversed(joined(*pair)))]
 
         return both
 
@@ -216,7 +226,6 @@ class Session:
     def _notes(self) -> Iterator[Event]:
         for finding in self.findings:
             yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
-        yield from self._cut_captions()
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)
         if self.config.precision == "auto" and self.runtime.device.type != "cuda":
