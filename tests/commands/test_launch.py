@@ -41,6 +41,21 @@ def test_two_processes_train_what_one_trains(photos: Path, tiny_sd: Path, tmp_pa
         assert float((tensor - together[name]).abs().max()) <= TOLERANCE * scale + 1e-7, name
 
 
+@pytest.mark.parametrize("resolution", [64, 32])
+def test_a_learned_word_and_a_prior_are_split_too(resolution: int, photos: Path, tmp_path: Path) -> None:
+    """At 32 pixels the base's own pictures are larger than the user's, so that both go through one after the other."""
+    shared = [f"data={photos}", f"resolution={resolution}", "method=pivotal", "trigger=zwx", "prior.num=2", "steps=2", "seed=3"]
+    shared += ["samples.every=0", "validation.every=0", "precision=fp32", "lr=1e-3", "cpu=true"]
+    launch([sys.executable, "-m", "aquatint", "train", *shared, "batch_size=2", f"out={tmp_path / 'one'}"])
+    accelerate = [str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes", "2", "--cpu"]
+    launch([*accelerate, "-m", "aquatint", "train", *shared, "batch_size=1", f"out={tmp_path / 'two'}"])
+    for file in ("learned_embeds.safetensors", "pytorch_lora_weights.safetensors"):
+        alone, together = (load_file(tmp_path / out / file) for out in ("one", "two"))
+        assert alone.keys() == together.keys()
+        for name, tensor in alone.items():
+            assert float((tensor - together[name]).abs().max()) <= TOLERANCE * float(tensor.abs().max()) + 1e-7, name
+
+
 def test_several_processes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     from aquatint import launching
 

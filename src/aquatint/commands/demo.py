@@ -1,4 +1,4 @@
-"""The proof in two minutes: teach the embedded model a subject and a style it has never seen, and measure what it learned."""
+"""The proof in minutes: teach the embedded model a subject and a style it has never seen, and measure what it learned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Demo(Config):
     subject: bool = True
     """Teach it a peacock, under the word `zwx`, from five pictures."""
     style: bool = True
-    """Teach it to print in one ink, from twelve pictures."""
+    """Teach it to print in one ink, from two dozen pictures."""
     pictures: Path | None = None
     """Another folder of five captioned pictures of another thing that was held out."""
     thing: str = "peacock"

@@ -9,7 +9,7 @@ STANDARD_WIDTH = 1280
 """Widest layer of Stable Diffusion's U-Net, for which the methods state their learning rates."""
 FULL_SIDE_PX = 512
 """Pictures of this side are trained one at a time, smaller ones up to eight together."""
-SHOWN_EACH, LEAST_SHOWN = 100, 3200
+SHOWN_EACH, LEAST_SHOWN = 100, 2400
 """How often a picture is shown in a run, and how many pass the network at least: below, a subject is not yet learned."""
 NUM_PRIOR, FEW_PICTURES = 64, 100
 """Pictures of the base's own for a run that teaches a word, if it has no more pictures than that."""

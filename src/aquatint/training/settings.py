@@ -77,7 +77,7 @@ class Train(Config):
     family: str = "sd"
     """The base's architecture."""
     method: Method = Field(default="lora", validate_default=True)
-    """What is trained: `lora` (small file) or `full` (all weights)."""
+    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own) or `full` (all weights)."""
     trigger: str | None = None
     """A rare word that shall stand for what the pictures show, such as `zwx`."""
     out: Path | None = None
