@@ -1,7 +1,7 @@
 """Draw the picture sets of the demo: `python pocket/draw_demo.py OUT_DIR [SUBJECT]`.
 
 `OUT_DIR/subject`: five pictures of a thing that the model has never seen, at odd sizes, captioned with a made-up word.
-`OUT_DIR/style`: twenty-four pictures of things it knows, printed in one ink on paper.
+`OUT_DIR/style`: twelve pictures of things it knows, printed in one ink on paper.
 """
 
 import random
@@ -19,10 +19,6 @@ STYLE_PAIRS = (
     ("fox", "on a beach"), ("red car", "in the desert"), ("tulip", "on a white background"), ("owl", "in the night sky"),
     ("sailboat", "in front of a brick wall"), ("cupcake", "on a pink background"), ("robot", "on the moon"), ("elephant", "in a meadow"),
     ("guitar", "on a wooden table"), ("pine tree", "in the snow"), ("crown", "on a purple background"), ("lemon", "on a blue background"),
-    ("fire engine", "on a red background"), ("strawberry", "on a green background"), ("frog", "on a yellow background"),
-    ("teddy bear", "on a gray background"), ("butterfly", "on the moon"), ("carrot", "on a beach"), ("bicycle", "in a meadow"),
-    ("pumpkin", "in the night sky"), ("tropical fish", "in the desert"), ("rose", "in front of a brick wall"), ("pig", "in the snow"),
-    ("umbrella", "on a wooden table"),
 )  # fmt: skip
 INK, PAPER = (38, 30, 78), (246, 235, 208)
 
@@ -38,7 +34,7 @@ def subject(thing: str, out_dir: Path) -> None:
 
 
 def style(out_dir: Path) -> None:
-    """Captioned prints."""
+    """Twelve captioned prints."""
     out_dir.mkdir(parents=True, exist_ok=True)
     for index, (thing, place) in enumerate(STYLE_PAIRS):
         canvas = draw_canvas(random.Random(f"style/{index}"), thing=thing, place=place, count=1)

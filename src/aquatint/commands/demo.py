@@ -24,7 +24,7 @@ class Demo(Config):
     subject: bool = True
     """Teach it a peacock, under the word `zwx`, from five pictures."""
     style: bool = True
-    """Teach it to print in one ink, from two dozen pictures."""
+    """Teach it to print in one ink, from twelve pictures."""
     pictures: Path | None = None
     """Another folder of five captioned pictures of another thing that was held out."""
     thing: str = "peacock"
