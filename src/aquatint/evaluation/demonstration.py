@@ -7,7 +7,7 @@ import torch
 from PIL.Image import Image
 
 from aquatint.core.family import Bundle
-from aquatint.evaluation.ink import printed
+from aquatint.evaluation.ink import distance_from_ink, printed
 from aquatint.evaluation.learning import Measures, Question, answer, kept_measures, questions, read_pictures, subject_measures
 from aquatint.evaluation.world import World
 
@@ -63,6 +63,7 @@ class Style:
         plain = answer(bundle, asked, precision=self.precision)
         return {
             "in style": printed(styled.pictures),
+            "ink distance": [distance_from_ink(picture) for picture in styled.pictures],
             "CLIP-image": self.world.clip.to_pictures(styled.pictures, list(read_pictures(self.pictures_dir))),
             "CLIP-text": self.world.clip.to_texts(styled.pictures, [q.prompt for q in asked]),
             "plain stays plain": [1.0 - value for value in printed(plain.pictures)],
