@@ -3,7 +3,7 @@
 python benchmarks/against_diffusers.py SCRIPT [--base FOLDER] [--data FOLDER] [--steps N] [--precision fp32|bf16]
 
 SCRIPT is the path of that file (examples/text_to_image in the diffusers repository; it is not part of this one). The
-two run one after the other and then again, so that a machine that grows warm or busy slows both. The rate leaves out
+two run in turn, three times each, so that a machine that grows warm or busy slows both; medians are compared. The rate leaves out
 start-up, where aquatint encodes every picture once and the script does not; start-up and whole time stand beside it.
 """
 
@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import mean
+from statistics import median
 
 import record
 import transforms_stand_in
 from pictures import copy_folder, draw_folder
 from timing import Timed, run_timed
 
-BATCH_SIZE, RANK, NUM_PICTURES, LEARNING_RATE, ROUNDS = 8, 16, 32, 1e-4, 2
+BATCH_SIZE, RANK, NUM_PICTURES, LEARNING_RATE, ROUNDS = 8, 16, 32, 1e-4, 3
 MAX_SPREAD = 1.1
 """Fastest over slowest round of one tool, above which the machine was not at rest."""
 
@@ -38,7 +38,7 @@ def main() -> None:
             for tool, timed in runs.items():
                 timed.append(_run(tool, arguments, folder=folder / f"{tool}-{number}", data=folder / "data"))
                 _say(tool, timed[-1])
-    rates = {tool: mean(timed.steps_per_second for timed in done) for tool, done in runs.items()}
+    rates = {tool: median(timed.steps_per_second for timed in done) for tool, done in runs.items()}
     ratio = rates["aquatint"] / rates["diffusers"]
     for tool, done in runs.items():
         _warn_if_unsteady(tool, [timed.steps_per_second for timed in done])

@@ -5,12 +5,13 @@ python benchmarks/rate.py [--base MODEL] [--steps N] [--batch-size N] [name=valu
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import record
 from pictures import draw_folder
-from timing import run_timed
+from timing import Timed, run_timed
 
 QUIET = ("samples.every=0", "validation.every=0", "checkpoints.every=0")
 
@@ -24,15 +25,21 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="more settings, such as method=full precision=fp32")
     arguments = parser.parse_args()
     record.warn_if_busy()
-    with tempfile.TemporaryDirectory() as folder:
-        data, out = Path(folder) / "data", Path(folder) / "run"
-        draw_folder(data, num=2 * arguments.batch_size, side_px=arguments.side)
-        chosen = [f"base={arguments.base}", f"steps={arguments.steps}", f"batch_size={arguments.batch_size}", *arguments.settings]
-        timed = run_timed("timed_aquatint.py", [f"data={data}", f"out={out}", *QUIET, *chosen], cache_dir=Path(folder) / "cache")
-    images = timed.steps_per_second * arguments.batch_size
-    print(f"{timed.steps_per_second:.2f} steps/s ({images:.1f} images/s), peak memory {timed.peak_memory_gib:.2f} GiB, ", end="")
-    print(f"first step after {timed.startup_seconds:.1f} s")
-    print(record.write("rate", {"settings": chosen, "images_per_second": images, **asdict(timed)}))
+    chosen = [f"base={arguments.base}", f"batch_size={arguments.batch_size}", *arguments.settings]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        draw_folder(folder / "data", num=2 * arguments.batch_size, side_px=arguments.side)
+        cold, warm = (_timed(folder, out, settings=[f"steps={steps}", *chosen]) for out, steps in (("cold", 3), ("warm", arguments.steps)))
+    images = warm.steps_per_second * arguments.batch_size
+    print(f"{warm.steps_per_second:.2f} steps/s ({images:.1f} images/s), peak memory {warm.peak_memory_gib:.2f} GiB, ", end="")
+    print(f"first step after {warm.startup_seconds:.1f} s, {cold.startup_seconds:.1f} s with an empty cache")
+    found = {"settings": chosen, "images_per_second": images, "startup_seconds_with_empty_cache": cold.startup_seconds, **asdict(warm)}
+    print(record.write("rate", found))
+
+
+def _timed(folder: Path, out: str, *, settings: Sequence[str]) -> Timed:
+    given = [f"data={folder / 'data'}", f"out={folder / out}", *QUIET, *settings]
+    return run_timed("timed_aquatint.py", given, cache_dir=folder / "cache")
 
 
 if __name__ == "__main__":
