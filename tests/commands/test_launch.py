@@ -52,8 +52,8 @@ def test_a_learned_word_and_a_prior_are_split_too(resolution: int, photos: Path,
     for file in ("learned_embeds.safetensors", "pytorch_lora_weights.safetensors"):
         alone, together = (load_file(tmp_path / out / file) for out in ("one", "two"))
         assert alone.keys() == together.keys()
-        for name, tensor in alone.items():
-            assert float((tensor - together[name]).abs().max()) <= TOLERANCE * float(tensor.abs().max()) + 1e-7, name
+        for name, tensor in alone.items():  # on the whole: Adam makes full steps of single gradients that are rounding alone
+            assert float((tensor - together[name]).norm()) <= TOLERANCE * float(tensor.norm()), name
 
 
 def test_several_processes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
