@@ -99,9 +99,14 @@ def _check_size(config: Generate, multiple: int) -> None:
 def _device(is_cpu: bool) -> torch.device:
     import torch
 
+    from aquatint.core.memory import keep_freed_memory
+
     if not is_cpu and torch.cuda.is_available():
         return torch.device("cuda")
-    return torch.device("mps" if not is_cpu and torch.backends.mps.is_available() else "cpu")
+    if not is_cpu and torch.backends.mps.is_available():
+        return torch.device("mps")
+    keep_freed_memory()
+    return torch.device("cpu")
 
 
 def _folder(config: Generate, adapter: str | None) -> Path:

@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 
+from aquatint.core.memory import keep_freed_memory
+
 PATIENCE = timedelta(hours=12)
 """How long processes wait while the first one encodes a large set or draws."""
 
@@ -20,6 +22,8 @@ class Runtime:
     def __init__(self, *, cpu: bool = False):
         patience = InitProcessGroupKwargs(timeout=PATIENCE)
         self._accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patience])
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     @property
     def device(self) -> torch.device:
