@@ -1,6 +1,6 @@
 """Keep the memory that a step frees for the next one.
 
-glibc gives large freed blocks back to the system, which hands them out again page by page, zeroed: a seventh of a small network's
+glibc gives large freed blocks back to the system, which hands them out again page by page, zeroed: a tenth of a small network's
 training step on a CPU (`benchmarks/memory.py`).
 """
 
