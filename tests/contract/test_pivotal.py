@@ -130,11 +130,12 @@ def test_captions_and_prompts_get_the_words_own_spelling(photos, tiny_sd, tmp_pa
     data, out = tmp_path / "data", tmp_path / "run"
     shutil.copytree(photos, data)
     for caption in data.glob("*.txt"):
-        caption.write_text("A ZWX, Zwx")
+        caption.write_text("A ZWX, Zwx, zwxs")
     given = [f"base={tiny_sd}", "method=pivotal", "trigger=zwx", "steps=2", "samples.every=0", "images.resolution=16", f"out={out}"]
     run(["train", str(data), *given])
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert any(event["event"] == "Finished" for event in log)
+    assert any(event.get("is_warning") and "zwx is a part of other words in the captions" in event["text"] for event in log)
     vectors = load_file(out / FILE)["zwx"]
     table = SD.load(tiny_sd).text_encoders[0].get_input_embeddings().weight
     begun = table[SD.load(tiny_sd).pipeline.tokenizer("zwx", add_special_tokens=False).input_ids]

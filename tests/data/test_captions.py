@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from aquatint.data.captions import caption_of, decode, words_of
+from aquatint.data.captions import caption_of, decode, torn_words, words_of
 from aquatint.data.records import BadData, Scan, scan
 from aquatint.data.settings import Images
 
@@ -85,6 +85,18 @@ def test_what_is_no_text_is_an_error(content: bytes, what: str) -> None:
 )
 def test_caption_of(caption: str | None, trigger: str | None, template: str | None, expected: str | None) -> None:
     assert caption_of(caption, name="x/my_picture_03.png", trigger=trigger, template=template) == expected
+
+
+@pytest.mark.parametrize(
+    ("captions", "expected"),
+    [
+        (["a zwx, zwx's hat", "ZWX."], []),
+        (["two zwxs", "a ZWXS and two zwxs", "unzwx"], ["zwxs", "ZWXS", "unzwx"]),
+        (["a zwx-like cat"], []),
+    ],
+)
+def test_words_that_hold_the_trigger(captions: list[str], expected: list[str]) -> None:
+    assert torn_words(captions, "zwx") == expected
 
 
 @pytest.mark.parametrize(

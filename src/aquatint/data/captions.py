@@ -8,7 +8,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -68,6 +68,13 @@ def caption_of(caption: str | None, *, name: str, trigger: str | None = None, te
 def mention(trigger: str) -> re.Pattern[str]:
     """Finds the trigger as a word, in any case."""
     return re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
+
+
+def torn_words(captions: Iterable[str], trigger: str) -> list[str]:
+    """The words in which the trigger is only a part, each once."""
+    part = re.escape(trigger)
+    longer = re.compile(rf"\w+{part}\w*|\w*{part}\w+", re.IGNORECASE)
+    return list(dict.fromkeys(word for caption in captions for word in longer.findall(caption)))
 
 
 def spelled(text: str, trigger: str) -> str:

@@ -14,6 +14,7 @@ from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
 from aquatint.data.buckets import bucket_of
 from aquatint.data.cache import TensorCache, default_root
+from aquatint.data.captions import torn_words
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
 from aquatint.evaluation import proof
@@ -66,6 +67,7 @@ class Session:
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
+        yield from self._torn_captions()
         yield from self._cut_captions()  # after the method is attached: a learned word may take more room
         self.bundle.rest()
         yield from self._resume(trainer)
@@ -249,6 +251,14 @@ class Session:
         for change in provenance.changes(state.facts, trainer.facts):
             yield Noted(step=state.step, text=f"resumed with other settings: {change}", is_warning=True)
         trainer.restore(state)
+
+    def _torn_captions(self) -> Iterator[Event]:
+        """Other words that hold the trigger, which stock tokenizers cut up once it is a word of its own."""
+        trigger = self.config.trigger if self.config.method.learns_trigger else None
+        found = torn_words([record.caption or "" for record in self.records], trigger) if trigger else []
+        if found:
+            text = f"{trigger} is a part of other words in the captions, which will be cut up there: {', '.join(found[:5])}"
+            yield Noted(step=0, text=text, is_warning=True)
 
     def _cut_captions(self) -> Iterator[Event]:
         """Words that the text encoder will never see."""
