@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DEV_STAMP := .venv/.installed-dev
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Tiny networks are many times slower on many threads, and no test may need the network.
@@ -13,17 +14,22 @@ TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-venv: $(STAMP)  ## Make .venv with everything, in the tested versions
+venv: $(DEV_STAMP)  ## Make .venv with everything, in the tested versions
 
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "Python 3.10 or newer is needed, this is %d.%d; try: make PYTHON=python3.12" % v[:2])'
 	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing the tested versions into .venv (a few minutes the first time)"
 	@$(PIP) $(TORCH)
-	@$(PIP) -c constraints.txt -e '.[dev]'
-	@touch $(STAMP)
+	@$(PIP) -c constraints.txt -e .
+	@touch $@
 
-demo: venv  ## Teach the embedded model a subject and a style, with numbers before and after
+$(DEV_STAMP): $(STAMP)
+	@echo "installing what the tests need"
+	@$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Teach the embedded model a subject and a style, with numbers before and after
 	@$(BIN)/aquatint demo
 
 test: venv  ## All tests but the slow ones
@@ -40,7 +46,7 @@ lint: venv  ## Style, types, layers, and the rules of the house
 	$(TEST) tests/house || failed=1; \
 	exit $$failed
 
-bench: venv  ## Rate, memory, start-up and --help times of this machine, into benchmarks/results/
+bench: $(STAMP)  ## Rate, memory, start-up and --help times of this machine, into benchmarks/results/
 	@$(BIN)/python benchmarks/help.py
 	@$(BIN)/python benchmarks/rate.py
 

@@ -36,8 +36,6 @@ class Demo(Config):
 WORD = "zwx"
 RECIPE = (f"trigger={WORD}", "method=pivotal", "method.convolutions=true", "lr=2.5e-3", "prior.weight=4")
 """Shapes are the convolutions' business. `pocket/prove_held_out.py` measures it on other things."""
-ITS_OWN = {"subject": (), "style": ("steps=400",)}
-"""A style changes every picture, which takes longer."""
 
 
 def run(config: Demo) -> Iterator[Event | str | Table]:
@@ -57,7 +55,7 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
 
     pictures_dir = _pictures(name, config)
     folder = RunFolder(free_name(config.out / name))
-    given = [f"data={pictures_dir}", f"out={folder.path}", *RECIPE, *ITS_OWN[name]]
+    given = [f"data={pictures_dir}", f"out={folder.path}", *RECIPE]
     settings = Train.read(given)
     proof = _proof(name, config, pictures_dir=pictures_dir)
     keep_freed_memory()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, PositiveInt
 
 from aquatint.config import Config
+from aquatint.core.memory import unswept
 from aquatint.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Generate(Config):
 
 def run(config: Generate) -> Iterator[str]:
     """Yields a line for each picture. Raises `BadRun` or `BadBase`."""
-    from aquatint.generation.drawing import Request, draw, png_info
-
+    with unswept():
+        from aquatint.generation.drawing import Request, draw, png_info
     bundle, base, adapter = _load(config)
     prompt = _spelled(config.prompt, adapter)
     bundle.to(_device(config.cpu))

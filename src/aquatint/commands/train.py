@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from aquatint.core.memory import unswept
 from aquatint.training.settings import Train
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ def run(config: Train) -> Iterator[Event]:
     from aquatint.training.preflight import check
 
     checked = check(config)
-    from aquatint.training.session import Session  # brings torch and diffusers, which take seconds: a mistake is told before
+    with unswept():
+        from aquatint.training.session import Session  # brings torch, which takes seconds: a mistake is told before
 
     yield from Session(config, checked).run()

@@ -1,9 +1,11 @@
-"""What a frozen network is, in one string."""
+"""What a network is, or a whole model, in one string."""
 
 import hashlib
 
 import torch
 from torch import nn
+
+from aquatint.core.family import Bundle
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -13,3 +15,10 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def identity(bundle: Bundle) -> str:
+    """All that a picture, or an answer of the network, depends on besides the question. Hashes every weight, which takes seconds."""
+    scheduler, objective = bundle.pipeline.scheduler, bundle.objective
+    how = (type(scheduler).__name__, sorted(scheduler.config.items()), objective.prediction, objective.time, bundle.resolution_px)
+    return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how)])

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from aquatint.core.memory import unswept
 from aquatint.errors import BadBase
 from aquatint.names import nearest
 
@@ -57,6 +58,7 @@ def shapes(source: str) -> dict[str, dict[str, list[int]]]:
     return parts
 
 
+@unswept()
 def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
     """The stock pipeline in float32. Raises `BadBase` with what was looked for."""
     import diffusers

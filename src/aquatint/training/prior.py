@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from aquatint.core.family import Bundle, Conditioning, ModelFamily
-from aquatint.core.fingerprint import fingerprint
+from aquatint.core.fingerprint import identity
 from aquatint.core.objective import Lesson, Objective
 from aquatint.core.process import perturb
 from aquatint.core.randomness import SampleRandom, key
@@ -166,10 +166,7 @@ class Asking:
 
     @cached_property
     def _identity(self) -> str:
-        """All that an answer depends on besides the question; hashing the weights takes seconds, so it is done once."""
-        scheduler, objective = self.bundle.pipeline.scheduler, self.bundle.objective
-        how = (type(scheduler).__name__, sorted(scheduler.config.items()), objective.prediction, objective.time, self.bundle.resolution_px)
-        return "+".join([*(fingerprint(module) for module in (self.bundle.denoiser, *self.bundle.text_encoders)), repr(how)])
+        return identity(self.bundle)
 
 
 def words_of(family: ModelFamily, bundle: Bundle) -> list[str]:

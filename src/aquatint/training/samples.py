@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 
 from aquatint.core.family import Bundle
+from aquatint.core.fingerprint import identity
+from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.records import ImageRecord
 from aquatint.generation.drawing import Request, draw, png_info
 from aquatint.training.events import Sampled
@@ -29,10 +31,27 @@ class Sampler:
     averaged: Callable[[], AbstractContextManager[None]]
     """Inside, the network holds the weights that would be saved."""
 
+    cache: TensorCache
+
     def __call__(self, step: int) -> Sampled:
         with self.averaged():
-            pictures = list(draw(self.bundle, self.requests, batch_size=len(self.requests), precision=self.precision))
+            pictures = self._drawn() if step else self._drawn_once()
         return Sampled(step=step, paths=self.keep(step, pictures))
+
+    def _drawn(self) -> list[Image]:
+        return list(draw(self.bundle, self.requests, batch_size=len(self.requests), precision=self.precision))
+
+    def _drawn_once(self) -> list[Image]:
+        """A run tried again begins with the same model: its first pictures are there already."""
+        whole = (identity(self.bundle), str(self.precision), repr(self.requests))
+        keys = [entry_key("sample", *whole, str(index)) for index in range(len(self.requests))]
+
+        def compute(indices: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+            pictures = self._drawn()  # all, as an answer varies in its last digits with the batch that it was computed in
+            return [{"pixels": torch.from_numpy(np.array(pictures[index]))} for index in indices]
+
+        entries = self.cache.get_many(keys, compute, chunk=len(keys))
+        return [fromarray(entry["pixels"].numpy()) for entry in entries]
 
     def keep(self, step: int, pictures: Sequence[Image]) -> tuple[Path, ...]:
         """Write one picture a request as `samples/step_…/NN.png`."""

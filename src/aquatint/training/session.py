@@ -120,9 +120,13 @@ class Session:
         return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
 
     @cached_property
+    def cache(self) -> TensorCache:
+        return TensorCache(default_root())
+
+    @cached_property
     def encoding(self) -> Encoding:
         images = self.config.images
-        return Encoding(self.bundle, self.family, TensorCache(default_root()), matte=images.matte, flip=images.flip)
+        return Encoding(self.bundle, self.family, self.cache, matte=images.matte, flip=images.flip)
 
     @cached_property
     def examples(self) -> Examples:
@@ -142,7 +146,7 @@ class Session:
         settings, captions = self.config.prior, [record.caption or "" for record in self.records]
         told = prior_prompts(captions, trigger=self.config.trigger, words=self.words, num=self.derived.num_prior, seed=self.config.seed)
         wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
-        asking = Asking(self.bundle, self.family, TensorCache(default_root()), self.precision)
+        asking = Asking(self.bundle, self.family, self.cache, self.precision)
         prior = asking.prior(wanted, self.encoding.conditionings(sorted({*told, ""})), seed=self.config.seed)
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
 
@@ -179,7 +183,7 @@ class Session:
     def sampler(self) -> Sampler:
         size = self.config.images.resolution or self.bundle.resolution_px
         wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=size)
-        return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged)
+        return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged, self.cache)
 
     # ------------------------------------------------------------------------------------------ the run
 

@@ -11,7 +11,7 @@ from aquatint.data.records import ImageRecord
 from aquatint.training.batch import Examples
 
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
-MAX_PICTURES = 16
+MAX_PICTURES = 8
 
 
 def held_out_last(records: Sequence[ImageRecord], *, share: float, seed: int) -> tuple[tuple[ImageRecord, ...], int]:
