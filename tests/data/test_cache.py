@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from aquatint.data import cache as module
-from aquatint.data.cache import NotFinite, TensorCache, default_root, entry_key
+from aquatint.data.cache import NotFinite, TensorCache, entry_key
+from aquatint.data.kept import default_root
 from aquatint.data.shards import keys_of
 
 

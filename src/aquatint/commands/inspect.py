@@ -95,7 +95,7 @@ def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Si
     def pixels(start: int) -> Iterator[Tensor]:
         page = slice(start, start + PICTURES_ON_A_SHEET)
         for record, size in zip(records[page], sizes[page], strict=True):
-            tensor, geometry = load_pixels(record.path, size, matte=config.images.matte)
+            tensor, geometry = load_pixels(record.place, size, matte=config.images.matte)
             geometries.append(geometry)
             yield tensor
 

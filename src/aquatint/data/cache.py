@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,12 +38,6 @@ class NotFinite(AquatintError):
 def entry_key(*parts: str) -> str:
     """Name of an entry: differs whenever any part does, also for ("ab", "c") and ("a", "bc")."""
     return blake2b(b"".join(len(part.encode()).to_bytes(8, "big") + part.encode() for part in parts), digest_size=20).hexdigest()
-
-
-def default_root() -> Path:
-    """$AQUATINT_CACHE, or ~/.cache/aquatint."""
-    chosen = os.environ.get("AQUATINT_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "aquatint"
 
 
 class TensorCache:

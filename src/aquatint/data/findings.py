@@ -30,7 +30,7 @@ class Finding:
 class BadData(AquatintError):
     """Every problem with a picture folder at once; `findings` holds them."""
 
-    def __init__(self, source: Path, findings: Iterable[Finding]):
+    def __init__(self, source: Path | str, findings: Iterable[Finding]):
         self.findings = tuple(findings)
         errors = [finding for finding in self.findings if finding.level == "error"]
         lines = [str(finding) for finding in errors[:SHOWN]]

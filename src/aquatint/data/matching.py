@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from aquatint.data.captions import SIDECARS, TABLES, Row, caption_of, same, sidecar_rows, table_rows, words_of
@@ -12,27 +11,8 @@ from aquatint.data.settings import Images
 from aquatint.data.tree import Listing
 
 
-def match_captions(
-    source: Path, listing: Listing, *, images: Images, names: Sequence[str], trigger: str | None, needs_captions: bool
-) -> tuple[dict[str, str], list[Finding]]:
-    """Name of each readable picture (`names`) -> what the model reads, empty if nothing says; and the findings.
-
-    Without need of captions no finding is an error.
-    """
-    written, findings = _written(source, listing, images=images)
-    if images.caption_from_name:
-        named = {name: words_of(name) for name in names if name not in written}
-        written.update({name: words for name, words in named.items() if words})
-    findings += _unused(images, trigger)
-    given = {name: caption_of(written.get(name), name=name, trigger=trigger, template=images.template) for name in names}
-    findings += _missing(source, given, written=written, images=images, trigger=trigger)
-    if not needs_captions:
-        findings = [replace(finding, level="warning") if finding.level == "error" else finding for finding in findings]
-    return {name: caption or "" for name, caption in given.items()}, findings
-
-
-def _written(source: Path, listing: Listing, *, images: Images) -> tuple[dict[str, str], list[Finding]]:
-    """Captions as they stand in files, and orphans, quarrels and damage among them."""
+def written_captions(source: Path, listing: Listing, *, images: Images) -> tuple[dict[str, str], list[Finding]]:
+    """Name of a picture -> its caption as it stands in a file; and orphans, quarrels and damage among them."""
     by_stem: dict[str, list[str]] = {}
     for picture in listing.pictures:
         by_stem.setdefault(same(str(PurePosixPath(picture).with_suffix(""))), []).append(picture)
@@ -49,6 +29,17 @@ def _written(source: Path, listing: Listing, *, images: Images) -> tuple[dict[st
     if orphans:
         findings.append(Finding("warning", str(source), f"{counted(len(orphans), 'caption')} without a picture: {listed(orphans)}"))
     return _agreed(found, findings), findings
+
+
+def settled_captions(
+    source: Path, written: Mapping[str, str | None], *, images: Images, trigger: str | None
+) -> tuple[dict[str, str], list[Finding]]:
+    """Name of each readable picture -> what the model reads, empty if nothing says; and what is to be said of it."""
+    named = {name: words_of(name) for name in written} if images.caption_from_name else {}
+    known = {name: text for name, caption in written.items() if (text := caption or named.get(name))}
+    given = {name: caption_of(known.get(name), name=name, trigger=trigger, template=images.template) for name in written}
+    findings = _unused(images, trigger) + _missing(source, given, written=known, images=images, trigger=trigger)
+    return {name: caption or "" for name, caption in given.items()}, findings
 
 
 def _agreed(found: Sequence[tuple[str, Row]], findings: list[Finding]) -> dict[str, str]:

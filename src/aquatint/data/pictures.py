@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from aquatint.data.colours import as_rgb
+from aquatint.data.places import File, Place
 from aquatint.errors import AquatintError
 
 FORMATS = {
@@ -32,6 +33,9 @@ MAX_PIXELS = 178_956_970
 """A header that announces more is never decoded (16 bytes a pixel in the worst mode: 2.7 GiB)."""
 MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 
+ORIENTATION = 0x0112
+"""EXIF's number for it; from 5 on it exchanges width and height."""
+
 _OTHERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the picture", "run `git lfs pull`"),
     (b"%PDF", "a PDF", "export its pages as PNG"),
@@ -45,9 +49,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MA
 class BadPicture(AquatintError):
     """A file that cannot be a training picture; `reason` says why, `advice` what would help."""
 
-    def __init__(self, path: Path, reason: str, advice: str = ""):
-        self.path, self.reason, self.advice = path, reason, advice
-        super().__init__(f"{path} {reason}" + (f": {advice}" if advice else ""))
+    def __init__(self, place: Place, reason: str, advice: str = ""):
+        self.place, self.reason, self.advice = place, reason, advice
+        super().__init__(f"{place} {reason}" + (f": {advice}" if advice else ""))
 
 
 @dataclass(frozen=True)
@@ -58,47 +62,58 @@ class Picture:
     """Pillow's name of what the file holds."""
     remarks: tuple[str, ...]
     """What a reader of the file should know: animation, a lost profile, how unusual values were scaled."""
+    size: tuple[int, int]
+    """Width and height in pixels of the upright picture; of `image` too, unless less was asked for."""
 
 
-def open_picture(path: Path, *, matte: str = "white") -> Image.Image:
+def open_picture(place: Place | Path, *, matte: str = "white") -> Image.Image:
     """RGB, 8 bits, upright, in sRGB; transparency lies over `matte`. Raises BadPicture."""
-    return read_picture(path, matte=matte).image
+    return read_picture(place, matte=matte).image
 
 
-def read_picture(path: Path, *, matte: str = "white", content: bytes | None = None) -> Picture:
-    """The whole file decoded; `content` is its bytes, if they are at hand. Raises BadPicture."""
-    content = path.read_bytes() if content is None else content
-    image = _opened(path, content)
+def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | None = None, enough_px: int | None = None) -> Picture:
+    """The whole file decoded; `content` is its bytes, if they are at hand. Raises BadPicture, and OSError where it cannot be read.
+
+    With `enough_px` a JPEG may come in fewer pixels, but with a shorter side of at least that: its decoder then does less for each
+    and still reads all of the file.
+    """
+    place = File(place) if isinstance(place, Path) else place
+    content = place.read() if content is None else content
+    image = _opened(place, content)
     mode, file_format, remarks = image.mode, image.format, _remarks(image)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, and would hide half a picture
+    whole = image.size
+    if enough_px and min(whole) > enough_px:
+        image.draft(image.mode, tuple(side * enough_px // min(whole) for side in whole))  # type: ignore[arg-type]
     try:
         image.load()
     except Exception as error:  # decoders raise OSError, EOFError, SyntaxError, ValueError, struct.error …
-        raise BadPicture(path, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
+        raise BadPicture(place, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
     try:
-        pixels, more = as_rgb(_upright(image, remarks), matte=matte, file_format=file_format)
+        upright, is_turned = _upright(image, remarks)
+        pixels, more = as_rgb(upright, matte=matte, file_format=file_format)
     except ValueError as error:
-        raise BadPicture(path, str(error)) from error
-    return Picture(pixels, mode, (*remarks, *more))
+        raise BadPicture(place, str(error)) from error
+    return Picture(pixels, mode, (*remarks, *more), whole[::-1] if is_turned else whole)
 
 
-def _opened(path: Path, content: bytes) -> ImageFile.ImageFile:
+def _opened(place: Place, content: bytes) -> ImageFile.ImageFile:
     if not content:
-        raise BadPicture(path, "is empty", "replace it with a whole copy")
+        raise BadPicture(place, "is empty", "replace it with a whole copy")
     try:
         image = Image.open(io.BytesIO(content), formats=OPENERS)
     except Image.DecompressionBombError:
-        raise BadPicture(path, f"has more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it") from None
+        raise BadPicture(place, f"has more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it") from None
     except UnidentifiedImageError:
-        raise BadPicture(path, *_identity(content)) from None
+        raise BadPicture(place, *_identity(content)) from None
     except Exception as error:
-        raise BadPicture(path, f"has a damaged header ({error})", "replace it with a whole copy") from error
+        raise BadPicture(place, f"has a damaged header ({error})", "replace it with a whole copy") from error
     if image.width * image.height > MAX_PIXELS:
         advice = "make it smaller, or remove it"
-        raise BadPicture(path, f"is {image.width} x {image.height}, more than {MAX_PIXELS:,} pixels", advice)
+        raise BadPicture(place, f"is {image.width} x {image.height}, more than {MAX_PIXELS:,} pixels", advice)
     suffixes = FORMATS[str(image.format)]
-    if path.suffix.lower() not in suffixes:
-        raise BadPicture(path, f"is {image.format} by content but {path.suffix or 'nothing'} by name", f"rename it to {suffixes[0]}")
+    if place.suffix and place.suffix not in suffixes:
+        raise BadPicture(place, f"is {image.format} by content but {place.suffix} by name", f"rename it to {suffixes[0]}")
     return image
 
 
@@ -124,10 +139,11 @@ def _remarks(image: ImageFile.ImageFile) -> list[str]:
     return [f"{'is animated' if image.format in MOVING else 'has several pages'} ({num_frames}): the first is used"]
 
 
-def _upright(image: Image.Image, remarks: list[str]) -> Image.Image:
+def _upright(image: Image.Image, remarks: list[str]) -> tuple[Image.Image, bool]:
+    """The picture as it was seen, and whether width and height were exchanged for that."""
     try:
-        image.getexif()
+        orientation = image.getexif().get(ORIENTATION)
     except Exception:  # struct.error, SyntaxError and others, by the damage
         remarks.append("has EXIF data that cannot be read: it is taken as upright")
-        return image
-    return ImageOps.exif_transpose(image)
+        return image, False
+    return ImageOps.exif_transpose(image), orientation in (5, 6, 7, 8)

@@ -99,6 +99,8 @@ class Offer:
     entries: tuple[Entry, ...]
     """In natural order of their names."""
     findings: tuple[Finding, ...]
+    of_captions: tuple[Finding, ...] = ()
+    """Those that matter only where captions are needed."""
 
 
 def state_of(path: Path) -> str:

@@ -1,30 +1,32 @@
-"""A picture folder read once, whole: records to train on, and everything a user should know about the rest."""
+"""A source read once, whole: records to train on, and everything a user should know about the rest."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aquatint.data import sources
 from aquatint.data.findings import BadData, Finding
-from aquatint.data.matching import match_captions
-from aquatint.data.pictures import BadPicture, read_picture
+from aquatint.data.looks import Look, look_at_all
+from aquatint.data.matching import settled_captions
+from aquatint.data.places import Entry, Place
 from aquatint.data.settings import Images
-from aquatint.data.tree import list_files
 
 __all__ = ["BadData", "Finding", "ImageRecord", "Scan", "scan", "survey"]
-NUM_THREADS = 2
+
+Progress = Callable[[int, int], None]
+"""(done, of how many)"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One picture to train on."""
 
-    path: Path
+    place: Place
+    """Where its bytes are read from."""
     name: str
-    """Relative to its folder, posix."""
+    """Within its source, posix; relative to a folder."""
     caption: str
     """What the model reads: trigger and template applied."""
     width_px: int
@@ -49,47 +51,46 @@ class Scan:
         return any(finding.level == "error" for finding in self.findings)
 
 
-def scan(source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True) -> Scan:
-    """Every picture below `source`, fully decoded once, with its caption. Raises BadData with all problems at once."""
-    found = survey(source, images, trigger=trigger, needs_captions=needs_captions)
+def scan(
+    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, progress: Progress | None = None
+) -> Scan:
+    """Every picture of a source, fully decoded once, with its caption. Raises BadData with all problems at once."""
+    found = survey(source, images, trigger=trigger, needs_captions=needs_captions, progress=progress)
     if found.has_errors:
         raise BadData(source, found.findings)
     return found
 
 
-def survey(source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True) -> Scan:
-    """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such folder."""
-    listing = list_files(source)
-    pictures, findings = _read_all(source, listing.pictures, images=images)
-    names = [record.name for record in pictures]
-    captions, more = match_captions(source, listing, images=images, names=names, trigger=trigger, needs_captions=needs_captions)
-    records = tuple(replace(record, caption=captions[record.name]) for record in pictures)
-    return Scan(records, (*listing.findings, *findings, *more))
+def survey(
+    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, progress: Progress | None = None
+) -> Scan:
+    """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such source."""
+    offer = sources.read(str(source), images)
+    looks = look_at_all([entry.place for entry in offer.entries], progress=progress)
+    findings = [finding for entry, look in zip(offer.entries, looks, strict=True) for finding in _told(entry.name, look, images=images)]
+    good = [(entry, look) for entry, look in zip(offer.entries, looks, strict=True) if isinstance(look, Look) and not look.reason]
+    if offer.entries and not good and images.skip_bad:
+        findings.append(Finding("error", str(source), f"not one of {len(offer.entries):,} pictures can be read"))
+    written = {entry.name: entry.caption for entry, _ in good}
+    captions, more = settled_captions(source, written, images=images, trigger=trigger)
+    more = [*offer.of_captions, *more]
+    if not needs_captions:
+        more = [replace(finding, level="warning") if finding.level == "error" else finding for finding in more]
+    records = tuple(_record(entry, look, caption=captions[entry.name]) for entry, look in good)
+    return Scan(records, (*offer.findings, *findings, *more))
 
 
-def _read_all(source: Path, names: Sequence[str], *, images: Images) -> tuple[list[ImageRecord], list[Finding]]:
-    """Good pictures, without captions as yet, and what is to be said of them and of the bad ones."""
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        read = list(pool.map(lambda name: _read(source, name, images=images), names))
-    records = [record for record, _ in read if record]
-    findings = [finding for _, findings in read for finding in findings]
-    if names and not records and images.skip_bad:
-        findings.append(Finding("error", str(source), f"not one of {len(names):,} pictures can be read"))
-    return records, findings
+def _record(entry: Entry, look: Look, *, caption: str) -> ImageRecord:
+    return ImageRecord(entry.place, entry.name, caption, look.width_px, look.height_px, look.content_hash, entry.weight, look.mode)
 
 
-def _read(source: Path, name: str, *, images: Images) -> tuple[ImageRecord | None, list[Finding]]:
-    path = source / name
-    try:
-        content = path.read_bytes()
-        picture = read_picture(path, matte=images.matte, content=content)
-    except BadPicture as bad:
-        return None, [_bad(name, bad.reason, advice=bad.advice, images=images)]
-    except OSError as error:
-        return None, [_bad(name, f"cannot be read ({error.strerror})", advice="make it readable", images=images)]
-    width_px, height_px = picture.image.size
-    record = ImageRecord(path, name, "", width_px, height_px, hashlib.sha256(content).hexdigest(), mode=picture.mode)
-    return record, [Finding("warning", name, remark) for remark in picture.remarks]
+def _told(name: str, look: Look | OSError, *, images: Images) -> Sequence[Finding]:
+    """What is to be said of a picture."""
+    if isinstance(look, OSError):
+        return [_bad(name, f"cannot be read ({look.strerror or look})", advice="make it readable", images=images)]
+    if look.reason:
+        return [_bad(name, look.reason, advice=look.advice, images=images)]
+    return [Finding("warning", name, remark) for remark in look.remarks]
 
 
 def _bad(name: str, reason: str, *, advice: str, images: Images) -> Finding:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from aquatint.data.pictures import open_picture
+from aquatint.data.places import Place
 
 VERSION = 1
 """Part of every cache key: count up when the same picture would give other pixels."""
@@ -64,9 +65,9 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())
 
 
-def load_pixels(path: Path, size: tuple[int, int], *, matte: str = "white", is_flipped: bool = False) -> tuple[Tensor, Geometry]:
+def load_pixels(place: Place | Path, size: tuple[int, int], *, matte: str = "white", is_flipped: bool = False) -> tuple[Tensor, Geometry]:
     """What the model sees of one file at `size` (width, height): float32 (3, height, width) in [-1, 1]. Raises BadPicture."""
-    image, geometry = fit(open_picture(path, matte=matte), size, is_flipped=is_flipped)
+    image, geometry = fit(open_picture(place, matte=matte), size, is_flipped=is_flipped)
     return to_tensor(image), geometry
 
 

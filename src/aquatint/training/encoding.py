@@ -63,7 +63,7 @@ class Encoding:
         ]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
-            shown = [(record.path, size, turn) for record, size, turn in (wanted[i] for i in indices)]
+            shown = [(record.place, size, turn) for record, size, turn in (wanted[i] for i in indices)]
             pixels = torch.stack([load_pixels(path, size, matte=self.matte, is_flipped=turn)[0] for path, size, turn in shown]).to(device)
             with torch.no_grad():
                 encoded = self.family.encode_images(self.bundle, pixels)

@@ -12,9 +12,11 @@ from aquatint.atomic import replacing
 from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
+from aquatint.data import sources
 from aquatint.data.buckets import bucket_of
-from aquatint.data.cache import TensorCache, default_root
+from aquatint.data.cache import TensorCache
 from aquatint.data.captions import torn_words
+from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
 from aquatint.evaluation import proof
@@ -156,7 +158,7 @@ class Session:
         derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
         prior = self.config.prior.model_copy(update={"num": self.derived.num_prior})
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
-        places = {"data": self.config.data.absolute(), "base": lasting(self.config.base)}
+        places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
         return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision})
 
     @cached_property
