@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from aquatint.data.captions import SIDECARS, TABLES, Row, caption_of, same, sidecar_rows, table_rows, words_of
 from aquatint.data.findings import Finding, counted, listed
 from aquatint.data.settings import Images
-from aquatint.data.tree import Listing
+from aquatint.data.tree import Listing, natural
 
 
 def written_captions(source: Path, listing: Listing, *, images: Images) -> tuple[dict[str, str], list[Finding]]:
@@ -17,7 +17,7 @@ def written_captions(source: Path, listing: Listing, *, images: Images) -> tuple
     for picture in listing.pictures:
         by_stem.setdefault(same(str(PurePosixPath(picture).with_suffix(""))), []).append(picture)
     beside = [name for name in listing.sidecars if same(str(PurePosixPath(name).with_suffix(""))) in by_stem]
-    orphans = [name for name in listing.sidecars if name not in set(beside)]
+    orphans = sorted({*listing.sidecars} - {*beside}, key=natural)
     rows, findings = sidecar_rows(source, beside)
     found = [(picture, row) for row in rows for picture in by_stem[row.picture]]
     by_name = {same(picture): picture for picture in listing.pictures}
