@@ -125,6 +125,8 @@ def _settle_container(text: Plain, container: Any, *, kinds: tuple[Any, ...]) ->
             return settle(content, container)
     if str in kinds:
         return str(text)
+    if int in kinds and "," not in text:
+        return number_or_word(text)
     is_list_of_text = any(map(is_text, members(item(container))))
     words = [text] if is_list_of_text else [Plain(word.strip()) for word in text.split(",")]
     return settle(words, container)

@@ -213,7 +213,7 @@ def test_the_root_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process holds is read from /proc")
 def test_a_large_set_does_not_fill_the_memory(tmp_path: Path) -> None:
-    """200 MiB are computed in a process that may hold 64 MiB more than at its start, apart from files that are mapped."""
+    """400 MiB are computed in a process that may hold 128 MiB more than at its start, apart from files that are mapped."""
     program = f"""
 import torch, sys
 from pathlib import Path
@@ -221,7 +221,7 @@ from aquatint.data import cache
 def held():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
 cache.FLUSH_BYTES = 8 * 2**20
-keys = [cache.entry_key(str(i)) for i in range(200)]
+keys = [cache.entry_key(str(i)) for i in range(400)]
 before, most = held(), 0
 def compute(indices):
     global most
@@ -232,4 +232,4 @@ assert all(entry["mean"][7] == i for i, entry in enumerate(entries))
 print(max(most, held()) - before)
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert float(said) < 64
+    assert float(said) < 128

@@ -10,7 +10,7 @@ from PIL import Image
 from aquatint.commands.inspect import Inspect, Unclean, run
 from aquatint.data.contact import MARGIN_PX, contact_sheet
 from aquatint.data.records import BadData
-from aquatint.data.transforms import load_pixels
+from aquatint.data.transforms import View, load_pixels
 from aquatint.errors import AquatintError
 from aquatint.sinks import console
 
@@ -49,7 +49,7 @@ def test_the_sheet_shows_the_very_tensors(tmp_path: Path) -> None:
     list(run(Inspect(data=tmp_path / "data", resolution=64, out=sheet)))
     drawn = np.asarray(Image.open(sheet))
     for path, size, left in ((paths[0], (72, 56), MARGIN_PX), (paths[1], (40, 96), MARGIN_PX * 2 + 96)):
-        pixels, _ = load_pixels(path, size)
+        pixels, _ = load_pixels(path, View(size))
         seen = drawn[MARGIN_PX : MARGIN_PX + size[1], left : left + size[0]].transpose(2, 0, 1) / 127.5 - 1.0
         np.testing.assert_allclose(seen, pixels.numpy(), atol=1e-6)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from aquatint.data.transforms import Geometry
     from aquatint.training.events import Event
 
-MAX_UPSCALE, MAX_CROPPED_SHARE = 1.5, 0.2
-"""Beyond these a picture is warned of."""
+MAX_CROPPED_SHARE = 0.2
+"""Beyond this, as beyond MAX_UPSCALE, a picture is warned of."""
 PICTURES_ON_A_SHEET = 200
 
 
@@ -44,6 +44,8 @@ class Inspect(Config):
     """Sides must be divisible by this for the model."""
     out: Path | None = None
     """Where to write a contact sheet (PNG)."""
+    seed: int = Field(42, ge=0)
+    """Of the run, which names its random crops."""
     strict: bool = False
     """Warnings end with exit code 1."""
 
@@ -65,19 +67,20 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
 
     Raises BadData if there is no such folder, Unclean with exit code 2 for errors and, if strict, 1 for warnings.
     """
-    from aquatint.data.buckets import assign
+    from aquatint.data.buckets import samples
     from aquatint.data.records import survey
     from aquatint.training.events import Noted
 
     _check_out(config)
     found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False)
-    sizes = assign(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
+    shown = samples(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
+    records, sizes = [found.records[each.record] for each in shown], [each.size for each in shown]
     geometries: list[Geometry] = []
-    yield from _look(config, found.records, sizes=sizes, geometries=geometries)
-    yield _table(found.records, sizes, geometries=geometries)
+    yield from _look(config, records, sizes=sizes, geometries=geometries)
+    yield _table(records, sizes, geometries=geometries)
     for size, count in sorted(Counter(sizes).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
-    findings = [*found.findings, *_fitting(found.records, geometries)]
+    findings = [*found.findings, *_fitting(records, geometries)]
     for finding in findings:
         yield f"{finding.level}: {finding}"
     levels = {finding.level for finding in findings}
@@ -90,12 +93,12 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
 def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Size], geometries: list[Geometry]) -> Iterator[str]:
     """Load each picture as training does, note its geometry, and draw it if a sheet is asked for."""
     from aquatint.data.contact import contact_sheet
-    from aquatint.data.transforms import load_pixels
+    from aquatint.data.transforms import load_pixels, record_views
 
     def pixels(start: int) -> Iterator[Tensor]:
         page = slice(start, start + PICTURES_ON_A_SHEET)
         for record, size in zip(records[page], sizes[page], strict=True):
-            tensor, geometry = load_pixels(record.place, size, matte=config.images.matte)
+            tensor, geometry = load_pixels(record.place, record_views(record, size, images=config.images, seed=config.seed)[0])
             geometries.append(geometry)
             yield tensor
 
@@ -135,6 +138,7 @@ def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], *, geometries:
 
 def _fitting(records: Sequence[ImageRecord], geometries: Sequence[Geometry]) -> list[Finding]:
     """Pictures that lose much by enlarging or cropping."""
+    from aquatint.data.buckets import MAX_UPSCALE
     from aquatint.data.findings import Finding
 
     findings = []

@@ -77,8 +77,8 @@ class Lesson:
 
     def __add__(self, other: "Lesson") -> "Lesson":
         pairs = ((self.x_t_BCHW, other.x_t_BCHW), (self.t_B, other.t_B), (self.wanted_BCHW, other.wanted_BCHW))
-        mask = None if self.mask_B1HW is None and other.mask_B1HW is None else torch.cat([self.mask, other.mask])
-        return Lesson(*(torch.cat(pair) for pair in pairs), mask)
+        x_t, t, wanted = (torch.cat(pair) for pair in pairs)
+        return Lesson(x_t, t, wanted, None if self.mask_B1HW is other.mask_B1HW is None else torch.cat([self.mask, other.mask]))
 
     @property
     def mask(self) -> Tensor:

@@ -38,6 +38,10 @@ class ImageRecord:
     """Of its loss, > 0."""
     mode: str = "RGB"
     """Pillow's name of what the file holds."""
+    repeats: int = 1
+    """How often it is shown where others are shown once."""
+    mask: Place | None = None
+    """A grey picture of where it counts."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ def survey(
 
 
 def _record(entry: Entry, look: Look, *, caption: str) -> ImageRecord:
-    return ImageRecord(entry.place, entry.name, caption, look.width_px, look.height_px, look.content_hash, entry.weight, look.mode)
+    size = look.width_px, look.height_px
+    return ImageRecord(entry.place, entry.name, caption, *size, look.content_hash, entry.weight, look.mode, entry.repeats, entry.mask)
 
 
 def _told(name: str, look: Look | OSError, *, images: Images) -> Sequence[Finding]:

@@ -9,16 +9,21 @@ from pydantic import Field, field_validator
 
 from aquatint.config import Config
 
+Crop = Literal["centre", "random", "focus"]
+LEAST_PX = 8
 PLACEHOLDERS = ("caption", "trigger", "name")
 
 
 class Images(Config):
-    resolution: int | None = Field(default=None, ge=8)
-    """Side in pixels of a square picture; pictures of other shapes get about the same area. Default: the model's own size."""
+    resolution: int | tuple[int, ...] | None = None
+    """Side in pixels of a square picture; pictures of other shapes get about the same area. Several ([512,768,1024]): each
+    picture is shown at all that do not enlarge it more than 1.5 times, or at the smallest. Default: the model's own size."""
     buckets: bool = True
     """Keep shapes: pictures are grouped by aspect and barely cropped. Off: every picture is cropped to the square."""
-    crop: Literal["centre"] = "centre"
-    """Which part stays when a picture must be cropped."""
+    crop: Crop = "centre"
+    """Which part stays when a picture must be cropped: its centre, random parts, or (focus) where most of its edges are."""
+    crops: int = Field(default=4, ge=1)
+    """With crop=random: in how many ways each picture is cut. Each is encoded once and kept."""
     flip: bool = False
     """Show every picture mirrored half of the time. Not for things with a left and a right (text, faces)."""
     matte: str = "white"
@@ -35,6 +40,20 @@ class Images(Config):
     """Go on when some pictures have no caption; theirs is empty."""
     skip_bad: bool = False
     """Go on without the files that cannot be read; they are listed."""
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Those asked for, ascending; none: the model's own."""
+        asked = self.resolution
+        return () if asked is None else (asked,) if isinstance(asked, int) else tuple(sorted(set(asked)))
+
+    @field_validator("resolution")
+    @classmethod
+    def _are_sides(cls, value: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        sides = (value,) if isinstance(value, int) else value
+        if sides is not None and min(sides, default=0) < LEAST_PX:
+            raise ValueError(f"must be a side of at least {LEAST_PX} pixels, or several ([512,768])")
+        return value
 
     @field_validator("matte")
     @classmethod

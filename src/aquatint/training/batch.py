@@ -113,7 +113,7 @@ class Examples:
     names: Sequence[str]
     prompts: Sequence[str]
     views: Sequence[Sequence[Encoded]]
-    """For each record its encodings, (1, C, H, W): as it is, and mirrored where flips were asked for."""
+    """For each record its encodings, (1, C, H, W): its crops, each as it is, and mirrored where flips were asked for."""
     conditionings: dict[str, Conditioning]
     """Prompt -> its encoding, batch of one; empty when the text encoder is trained."""
 
@@ -149,8 +149,7 @@ class BatchSource:
     def _encoded(self, micro: MicroPlan, random: SampleRandom) -> Encoded:
         views = [self.examples.views[i] for i in micro.indices]
         if max(map(len, views)) > 1:
-            flips = (random.uniform("flip") * 2).long().tolist()
-            chosen = [view[flip % len(view)] for view, flip in zip(views, flips, strict=True)]
+            chosen = [view[int(place * len(view))] for view, place in zip(views, random.uniform("flip").tolist(), strict=True)]
         else:
             chosen = [view[0] for view in views]
         return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]))

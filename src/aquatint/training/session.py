@@ -13,7 +13,7 @@ from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
 from aquatint.data import sources
-from aquatint.data.buckets import bucket_of
+from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
 from aquatint.data.captions import torn_words
 from aquatint.data.kept import default_root
@@ -28,7 +28,7 @@ from aquatint.training import provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
-from aquatint.training.encoding import Encoding, Size
+from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
@@ -90,11 +90,20 @@ class Session:
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
         return bundle.to(self.runtime.device)
 
+    @property
+    def resolution_px(self) -> int:
+        """The largest that pictures are shown at."""
+        return max(self.config.images.resolutions, default=self.bundle.resolution_px)
+
     @cached_property
-    def sizes(self) -> list[Size]:
-        resolution = self.config.images.resolution or self.bundle.resolution_px
-        images, multiple = self.config.images, self.family.pixel_multiple
-        return [bucket_of(r.width_px, r.height_px, resolution=resolution, multiple=multiple, buckets=images.buckets) for r in self.records]
+    def shown(self) -> list[Shown]:
+        """Every picture at each of its sizes, those of the held-out ones at the end."""
+        return samples(self.records, self.config.images, resolution=self.bundle.resolution_px, multiple=self.family.pixel_multiple)
+
+    @cached_property
+    def num_shown(self) -> int:
+        """How many of them are trained on."""
+        return sum(each.record < self.num_training for each in self.shown)
 
     @cached_property
     def derived(self) -> Derived:
@@ -106,7 +115,7 @@ class Session:
         return derive(
             self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
             standard_lr=config.method.default_lr,
-            width=self.bundle.width, resolution_px=config.images.resolution or self.bundle.resolution_px,
+            width=self.bundle.width, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
@@ -127,14 +136,14 @@ class Session:
 
     @cached_property
     def encoding(self) -> Encoding:
-        images = self.config.images
-        return Encoding(self.bundle, self.family, self.cache, matte=images.matte, flip=images.flip)
+        return Encoding(self.bundle, self.family, self.cache, self.config.images, self.config.seed)
 
     @cached_property
     def examples(self) -> Examples:
-        prompts = [record.caption or "" for record in self.records]
+        records, sizes = [self.records[each.record] for each in self.shown], [each.size for each in self.shown]
+        prompts = [record.caption for record in records]
         with self.runtime.first_alone():
-            return self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
+            return self.encoding.examples(records, sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
 
     @cached_property
     def prior(self) -> Prior | None:
@@ -183,16 +192,16 @@ class Session:
 
     @cached_property
     def sampler(self) -> Sampler:
-        size = self.config.images.resolution or self.bundle.resolution_px
-        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=size)
+        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=self.resolution_px)
         return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged, self.cache)
 
     # ------------------------------------------------------------------------------------------ the run
 
     def _plan(self) -> BatchPlan:
-        buckets = {size: index for index, size in enumerate(dict.fromkeys(self.sizes))}
+        trained_on = self.shown[: self.num_shown]
+        buckets = {size: index for index, size in enumerate(dict.fromkeys(each.size for each in trained_on))}
         return BatchPlan(
-            [buckets[size] for size in self.sizes[: self.num_training]],
+            [buckets[each.size] for each in trained_on], weights=[self.records[each.record].weight for each in trained_on],
             batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
             num_processes=self.runtime.num_processes, rank=self.runtime.rank,
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
@@ -226,8 +235,8 @@ class Session:
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():
-            is_held_out = self.num_training < len(self.records)
-            indices = range(self.num_training if is_held_out else 0, len(self.records))
+            is_held_out = self.num_shown < len(self.shown)
+            indices = range(self.num_shown if is_held_out else 0, len(self.shown))
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 
