@@ -44,8 +44,6 @@ class Inspect(Config):
     """Sides must be divisible by this for the model."""
     out: Path | None = None
     """Where to write a contact sheet (PNG)."""
-    seed: int = Field(42, ge=0)
-    """Of the run, which names its random crops."""
     strict: bool = False
     """Warnings end with exit code 1."""
 
@@ -98,7 +96,7 @@ def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Si
     def pixels(start: int) -> Iterator[Tensor]:
         page = slice(start, start + PICTURES_ON_A_SHEET)
         for record, size in zip(records[page], sizes[page], strict=True):
-            tensor, geometry = load_pixels(record.place, record_views(record, size, images=config.images, seed=config.seed)[0])
+            tensor, geometry = load_pixels(record.place, record_views(record, size, images=config.images)[0])
             geometries.append(geometry)
             yield tensor
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from aquatint.data import sources
 from aquatint.data.findings import BadData, Finding
 from aquatint.data.looks import Look, look_at_all
-from aquatint.data.matching import settled_captions
+from aquatint.data.matching import check_captions, stand_in
+from aquatint.data.pictures import open_picture
 from aquatint.data.places import Entry, Place
+from aquatint.data.renditions import renditions
 from aquatint.data.settings import Images
 
 __all__ = ["BadData", "Finding", "ImageRecord", "Scan", "scan", "survey"]
@@ -28,7 +30,7 @@ class ImageRecord:
     name: str
     """Within its source, posix; relative to a folder."""
     caption: str
-    """What the model reads: trigger and template applied."""
+    """What the model reads: trigger and template applied; the first of its renditions."""
     width_px: int
     """After orientation, as height_px."""
     height_px: int
@@ -42,6 +44,13 @@ class ImageRecord:
     """How often it is shown where others are shown once."""
     mask: Place | None = None
     """A grey picture of where it counts."""
+    renditions: tuple[str, ...] = ()
+    """What the model may read instead, equally often, the caption among them; empty for the caption alone."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All that the model may read."""
+        return self.renditions or (self.caption,)
 
 
 @dataclass(frozen=True)
@@ -75,18 +84,34 @@ def survey(
     good = [(entry, look) for entry, look in zip(offer.entries, looks, strict=True) if isinstance(look, Look) and not look.reason]
     if offer.entries and not good and images.skip_bad:
         findings.append(Finding("error", str(source), f"not one of {len(offer.entries):,} pictures can be read"))
-    written = {entry.name: entry.caption for entry, _ in good}
-    captions, more = settled_captions(source, written, images=images, trigger=trigger)
-    more = [*offer.of_captions, *more]
+    entries, described = _described([entry for entry, _ in good], [look for _, look in good], images=images)
+    written = {entry.name: entry.caption for entry in entries}
+    more = [*offer.of_captions, *check_captions(source, written, images=images, trigger=trigger)]
     if not needs_captions:
         more = [replace(finding, level="warning") if finding.level == "error" else finding for finding in more]
-    records = tuple(_record(entry, look, caption=captions[entry.name]) for entry, look in good)
-    return Scan(records, (*offer.findings, *findings, *more))
+    records = tuple(
+        _record(entry, look, told=renditions(entry.caption, images, name=entry.name, trigger=trigger))
+        for entry, (_, look) in zip(entries, good, strict=True)
+    )
+    return Scan(records, (*offer.findings, *findings, *described, *more))
 
 
-def _record(entry: Entry, look: Look, *, caption: str) -> ImageRecord:
-    size = look.width_px, look.height_px
-    return ImageRecord(entry.place, entry.name, caption, *size, look.content_hash, entry.weight, look.mode, entry.repeats, entry.mask)
+def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images) -> tuple[list[Entry], list[Finding]]:
+    """Captions from names, folders and the captioner, where they are asked for and none is written."""
+    named = [entry if entry.caption else replace(entry, caption=stand_in(entry.name, images) or None) for entry in entries]
+    if not images.captioner:
+        return named, []
+    from aquatint.data.captioner import Captioner, fill
+
+    hashes = [look.content_hash for look in looks]
+    return fill(named, Captioner(images.captioner), hashes=hashes, opened=lambda entry: open_picture(entry.place, matte=images.matte))
+
+
+def _record(entry: Entry, look: Look, *, told: tuple[str, ...]) -> ImageRecord:
+    return ImageRecord(
+        entry.place, entry.name, told[0], look.width_px, look.height_px, look.content_hash, entry.weight, look.mode,
+        entry.repeats, entry.mask, told,
+    )  # fmt: skip
 
 
 def _told(name: str, look: Look | OSError, *, images: Images) -> Sequence[Finding]:

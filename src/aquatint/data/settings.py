@@ -40,6 +40,18 @@ class Images(Config):
     """Go on when some pictures have no caption; theirs is empty."""
     skip_bad: bool = False
     """Go on without the files that cannot be read; they are listed."""
+    caption_from_folder: bool = False
+    """Pictures without a caption get the name of their folder as one: `cats/10_tabby/1.png` reads "tabby"."""
+    caption_lines: Literal["join", "choose"] = "join"
+    """Of a caption with several lines. choose: each is an alternative, `3::a cat` counts three times. Also of lists in .json files."""
+    caption_shuffle: bool = False
+    """Put what stands between commas into ever new orders. What lies outside of `|||` stays: `first, second ||| any, order ||| last`."""
+    caption_keep: int = Field(default=1, ge=0)
+    """How many of them stay in front when they are shuffled, where no `|||` says; the trigger is put there if the caption lacks it."""
+    caption_variants: int | None = Field(default=None, ge=1, le=1000)
+    """Ways in which a caption is told at most, drawn by the seed. Default: 8 where it has lines, wildcards `{a|2::b}` or an order."""
+    captioner: str | None = None
+    """Pictures without a caption get one from this model: a folder or Hub id of a transformers image-to-text model, such as a BLIP."""
 
     @property
     def resolutions(self) -> tuple[int, ...]:

@@ -56,9 +56,9 @@ def views_of(view: View, picture: Size, *, num_crops: int = 1, has_mirrored: boo
     return tuple(replace(view, number=number, is_flipped=turn) for number in numbers for turn in turns)
 
 
-def record_views(record: ImageRecord, size: Size, *, images: Images, seed: int) -> tuple[View, ...]:
-    """All views of a record at `size` that a run with these settings and this seed shows."""
-    view = View(size, crop=images.crop, seed=key(seed, record.content_hash), matte=images.matte)
+def record_views(record: ImageRecord, size: Size, *, images: Images) -> tuple[View, ...]:
+    """All views of a record at `size` that a run with these settings shows; random crops are its content's own, in every run."""
+    view = View(size, crop=images.crop, seed=key(0, record.content_hash), matte=images.matte)
     return views_of(view, (record.width_px, record.height_px), num_crops=images.crops, has_mirrored=images.flip)
 
 

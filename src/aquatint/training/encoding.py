@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -32,15 +32,14 @@ class Encoding:
     cache: TensorCache
     images: Images
     """How they are shown."""
-    seed: int = 0
-    """Of random crops."""
     progress: Progress | None = None
 
-    def examples(self, records: Sequence[ImageRecord], sizes: Sequence[Size], *, prompts: Sequence[str], keep_prompts: bool) -> Examples:
+    def examples(self, records: Sequence[ImageRecord], sizes: Sequence[Size], *, keep_prompts: bool) -> Examples:
         """Encode, or find in the cache. With `keep_prompts` the prompts stay text, for a text encoder that is trained."""
+        prompts = [record.prompts for record in records]
         views = self._views(records, sizes)
-        conditionings = {} if keep_prompts else self.conditionings(sorted({*prompts, ""}))
-        return Examples([r.name for r in records], list(prompts), views, conditionings)
+        conditionings = {} if keep_prompts else self.conditionings(sorted({"", *chain.from_iterable(prompts)}))
+        return Examples([r.name for r in records], prompts, views, conditionings)
 
     def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
         """Each prompt's encoding, a batch of one."""
@@ -59,7 +58,7 @@ class Encoding:
         autoencoder = self.bundle.autoencoder
         encoder = fingerprint(autoencoder) if autoencoder else "pixels"
         device = next(self.bundle.denoiser.parameters()).device
-        of_each = [record_views(r, size, images=self.images, seed=self.seed) for r, size in zip(records, sizes, strict=True)]
+        of_each = [record_views(r, size, images=self.images) for r, size in zip(records, sizes, strict=True)]
         wanted = [(record, view) for record, views in zip(records, of_each, strict=True) for view in views]
         keys = [entry_key("picture", encoder, str(torch.float32), record.content_hash, view.identity()) for record, view in wanted]
 

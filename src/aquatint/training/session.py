@@ -130,20 +130,24 @@ class Session:
             return names[self.config.precision]
         return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
 
+    @property
+    def captions(self) -> list[str]:
+        """All that is told of any picture."""
+        return [prompt for record in self.records for prompt in record.prompts]
+
     @cached_property
     def cache(self) -> TensorCache:
         return TensorCache(default_root())
 
     @cached_property
     def encoding(self) -> Encoding:
-        return Encoding(self.bundle, self.family, self.cache, self.config.images, self.config.seed)
+        return Encoding(self.bundle, self.family, self.cache, self.config.images)
 
     @cached_property
     def examples(self) -> Examples:
         records, sizes = [self.records[each.record] for each in self.shown], [each.size for each in self.shown]
-        prompts = [record.caption for record in records]
         with self.runtime.first_alone():
-            return self.encoding.examples(records, sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
+            return self.encoding.examples(records, sizes, keep_prompts=self.config.method.encodes_anew)
 
     @cached_property
     def prior(self) -> Prior | None:
@@ -154,7 +158,7 @@ class Session:
             return self._asked()
 
     def _asked(self) -> Prior:
-        settings, captions = self.config.prior, [record.caption or "" for record in self.records]
+        settings, captions = self.config.prior, self.captions
         told = prior_prompts(captions, trigger=self.config.trigger, words=self.words, num=self.derived.num_prior, seed=self.config.seed)
         wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
         asking = Asking(self.bundle, self.family, self.cache, self.precision)
@@ -270,14 +274,14 @@ class Session:
     def _torn_captions(self) -> Iterator[Event]:
         """Other words that hold the trigger, which stock tokenizers cut up once it is a word of its own."""
         trigger = self.config.trigger if self.config.method.learns_trigger else None
-        found = torn_words([record.caption or "" for record in self.records], trigger) if trigger else []
+        found = torn_words(self.captions, trigger) if trigger else []
         if found:
             text = f"{trigger} is a part of other words in the captions, which will be cut up there: {', '.join(found[:5])}"
             yield Noted(step=0, text=text, is_warning=True)
 
     def _cut_captions(self) -> Iterator[Event]:
         """Words that the text encoder will never see."""
-        lost = {record.name: end for record in self.records if (end := self.family.cut_off(self.bundle, record.caption or ""))}
+        lost = {r.name: end for r in self.records for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
         if lost:
             name, end = next(iter(lost.items()))
             text = f"{len(lost)} captions are longer than the text encoder's window; of {name} it does not see: … {end}"
