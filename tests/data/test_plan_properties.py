@@ -110,8 +110,8 @@ def test_a_plan_goes_on_from_any_step(buckets: list[int], shape: dict[str, int],
     assert resumed(begun) == steps[begun]
 
 
-def recorded(name: str, width_px: int, height_px: int, *, repeats: int) -> ImageRecord:
-    return ImageRecord(File(Path("a.png")), name, "", width_px, height_px, "0", repeats=repeats)
+def recorded(name: str, size: tuple[int, int], *, repeats: int) -> ImageRecord:
+    return ImageRecord(File(Path("a.png")), name, "", *size, "0", repeats=repeats)
 
 
 RECORD = st.tuples(st.integers(16, 400), st.integers(16, 400), st.integers(1, 4))
@@ -123,7 +123,7 @@ def test_records_with_repeats_at_several_sizes(
     pictures: list[tuple[int, int, int]], shape: dict[str, int], num_processes: int, buckets: bool
 ) -> None:
     """Records to samples to plan: each record is shown its own repeats times the run's, at each size, no two sizes together."""
-    records = [recorded(str(number), *sides, repeats=repeats) for number, (*sides, repeats) in enumerate(pictures)]
+    records = [recorded(str(number), (width, height), repeats=repeats) for number, (width, height, repeats) in enumerate(pictures)]
     shown = samples(records, Images(resolution=(64, 128, 192), buckets=buckets), resolution=64, multiple=8)
     numbers = {size: number for number, size in enumerate({each.size for each in shown})}
     plans = ranks([numbers[each.size] for each in shown], num_processes, **shape)

@@ -98,7 +98,7 @@ def fit(image: Image.Image, view: View) -> tuple[Image.Image, Geometry]:
 
 
 def fit_mask(mask: Image.Image, view: View, *, geometry: Geometry) -> Tensor:
-    """The part of a grey mask (mode L) that lies over the picture's pixels: float32 (1, height, width) in [0, 1].
+    """The part of a grey mask that lies over the picture's pixels: float32 (1, height, width) in [0, 1].
 
     `geometry` is what `fit` said of the picture. A mask of another size is taken as drawn over the whole picture.
     """
@@ -106,7 +106,7 @@ def fit_mask(mask: Image.Image, view: View, *, geometry: Geometry) -> Tensor:
         raise ValueError("the geometry must be that of a picture that was fitted")
     covering = _covering(geometry.original_size[::-1], view.size)
     corner = _turned(geometry.crop_top_left[::-1], covering, view=view)
-    cut = _cut(mask, covering, corner=corner, view=view, smoothing=Image.Resampling.BILINEAR)  # without Lanczos' ringing
+    cut = _cut(mask.convert("L"), covering, corner=corner, view=view, smoothing=Image.Resampling.BILINEAR)  # without Lanczos' ringing
     return torch.from_numpy(np.array(cut))[None].float() / 255.0
 
 

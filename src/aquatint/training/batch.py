@@ -143,18 +143,18 @@ class BatchSource:
 
     def _prompts(self, micro: MicroPlan, random: SampleRandom) -> tuple[str, ...]:
         known = [self.examples.prompts[i] for i in micro.indices]
-        prompts = _drawn(known, random, "caption")
+        prompts = _drawn(known, random, purpose="caption")
         if not self.caption_dropout:
             return tuple(prompts)
         kept = (random.uniform("caption dropout") >= self.caption_dropout).tolist()
         return tuple(prompt if keep else "" for prompt, keep in zip(prompts, kept, strict=True))
 
     def _encoded(self, micro: MicroPlan, random: SampleRandom) -> Encoded:
-        chosen = _drawn([self.examples.views[i] for i in micro.indices], random, "flip")
+        chosen = _drawn([self.examples.views[i] for i in micro.indices], random, purpose="flip")
         return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]))
 
 
-def _drawn(of_each: Sequence[Sequence[T]], random: SampleRandom, purpose: str) -> list[T]:
+def _drawn(of_each: Sequence[Sequence[T]], random: SampleRandom, *, purpose: str) -> list[T]:
     """One of several for each sample of a batch; nothing is drawn where there is nothing to choose."""
     if max(map(len, of_each)) == 1:
         return [only[0] for only in of_each]
