@@ -70,10 +70,12 @@ def test_a_mix_that_contains_itself(mixed: Path) -> None:
 
 def test_all_problems_at_once(mixed: Path) -> None:
     (mixed / "broken.csv").write_text("file_name,text\na.png,x\ngone.png,y\n")
-    found = problems(mix(mixed, "- {data: one.csv, repeat: 2}\n- {data: gone.csv}\n- {repeats: 0, weight: .nan}\n- 3\n- [a]\n- broken.csv\n"))
+    lines = ("{data: one.csv, repeat: 2}", "{data: gone.csv}", "{repeats: 0, weight: .nan}", "3", "[a]", "broken.csv")
+    found = problems(mix(mixed, "".join(f"- {line}\n" for line in lines)))
     for told in (
         "mix.yaml, source 1: repeat", "did you mean", "gone.csv: there is no such file or folder", "mix.yaml, source 3: data",
-        "mix.yaml, source 3: repeats", "mix.yaml, source 3: weight", "source 5: is \"['a']\"", "broken.csv/broken.csv, line 3: there is no gone.png",
+        "mix.yaml, source 3: repeats", "mix.yaml, source 3: weight", "source 5: is \"['a']\"",
+        "broken.csv/broken.csv, line 3: there is no gone.png",
     ):  # fmt: skip
         assert [told in line for line in found].count(True) >= 1, (told, found)
 

@@ -111,7 +111,8 @@ def test_columns_that_may_be_captions_are_told(photos_dir: Path) -> None:
 
 
 def test_masks_are_files_too(photos_dir: Path, png) -> None:
-    source = write(photos_dir / "list.jsonl", [{"file_name": "a.png", "text": "x", "mask": "sub/c.png"}, {"file_name": "b.png", "text": "y"}])
+    rows = [{"file_name": "a.png", "text": "x", "mask": "sub/c.png"}, {"file_name": "b.png", "text": "y"}]
+    source = write(photos_dir / "list.jsonl", rows)
     masks = [entry.mask for entry in read(source, Images()).entries]
     assert masks[0].read() == png(2)
     assert masks[1] is None

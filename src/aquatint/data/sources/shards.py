@@ -162,7 +162,7 @@ def _groups(shard: Path, *, images: Images) -> tuple[dict[str, dict[str, Member]
         what = f"links, special files and names that lead out of the archive, left aside: {listed(left)}"
         findings.append(Finding("warning", str(shard), what))
     if twice:
-        findings.append(Finding("warning", str(shard), f"{counted(len(twice), 'member')} stand twice, the last counts: {listed(twice)}"))
+        findings.append(Finding("warning", str(shard), f"given twice, the last counts: {listed(twice)}"))
     return groups, findings
 
 
@@ -193,7 +193,8 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
         file.seek(tar.offset)
         end = file.read(tarfile.BLOCKSIZE)
         if len(end) < tarfile.BLOCKSIZE or any(end):
-            raise tarfile.ReadError(f"is {'damaged' if any(end) else 'cut off'} at byte {tar.offset:,}: there is no end mark")
+            how = "cut off" if len(end) < tarfile.BLOCKSIZE else "damaged"
+            raise tarfile.ReadError(f"is {how} at byte {tar.offset:,}: there is no end mark")
         if any(file.read(PADDING_BYTES)):
             raise tarfile.ReadError(f"goes on after its end mark at byte {tar.offset:,}: archives that were joined must be taken apart")
 
