@@ -210,8 +210,10 @@ def _json_records(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             continue
         try:
             record = json.loads(written)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             yield line, f"is not JSON ({error})"
+        except RecursionError:
+            yield line, "is nested too deeply"
         else:
             yield line, record if isinstance(record, dict) else "is not a JSON object"
 

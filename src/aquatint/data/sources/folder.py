@@ -10,6 +10,11 @@ from aquatint.data.settings import Images
 from aquatint.data.tree import list_files
 
 
+def claims(source: str) -> bool:
+    """Whatever nobody else does: a folder, or something that is not there and might have been one."""
+    return True
+
+
 def read(source: str, images: Images) -> Offer:
     """Every picture below it. Raises BadData if there is no such folder."""
     root = Path(source)
