@@ -27,7 +27,6 @@ MAX_DEFLATED = 2**29
 """Bytes that a deflated file may unpack to."""
 MAX_ENTRIES = 2**16
 """Of a table of colours."""
-FILMS = ("MPEG", "HEVC")
 DECODERS = {"2000": "pylibjpeg pylibjpeg-openjpeg", "RLE": "pylibjpeg pylibjpeg-rle", "": "pylibjpeg pylibjpeg-libjpeg"}
 """Part of a transfer syntax's name -> packages that pydicom decodes it with."""
 WHOLE = "replace it with a whole copy"
@@ -68,11 +67,12 @@ def picture(content: bytes, number: int, *, window: Window | None) -> tuple[Imag
     facts = _facts(scan, number)
     stored = _decoded(scan, number)
     bits = int(scan.get("BitsStored") or scan.BitsAllocated)
-    photometric, remarks = str(scan.PhotometricInterpretation), []
+    photometric = str(scan.PhotometricInterpretation)
+    remarks: list[str] = []
     if photometric == "PALETTE COLOR":
         pixels = _painted(stored, scan)
     elif stored.ndim == 3:
-        pixels = grey(stored, 0, 2**bits - 1)
+        pixels = grey(stored, (0, 2**bits - 1))
     elif photometric in ("MONOCHROME1", "MONOCHROME2"):
         pixels, remarks = _grey(stored, scan, facts=facts, window=window, bits=bits)
         pixels = 255 - pixels if photometric == "MONOCHROME1" else pixels
@@ -96,9 +96,10 @@ def opened(content: bytes) -> Any:
         scan.file_meta = pydicom.dataset.FileMetaDataset()
     if not any(name in scan for name in PIXELS):
         kind = scan.get("SOPClassUID") or scan.file_meta.get("MediaStorageSOPClassUID")
-        if kind is None:
+        if not kind:
             raise UnreadableScan("is not a DICOM file, or its header is damaged", WHOLE)
-        raise UnreadableScan(f"holds no pixels ({pydicom.uid.UID(kind).name})", "remove it")
+        kind = pydicom.uid.UID(kind).name
+        raise UnreadableScan(f"holds no pixels ({kind})", WHOLE if "Image" in kind else "remove it")
     if not scan.file_meta.get("TransferSyntaxUID"):  # then it is told by how the file reads, as pydicom found it
         implicit, little = scan.original_encoding
         uid = pydicom.uid
@@ -147,8 +148,7 @@ def _decoded(scan: Any, number: int) -> Numbers:
     try:
         decoder = pixels.get_decoder(syntax)
     except NotImplementedError:
-        film = any(word in syntax.name for word in FILMS)
-        raise UnreadableScan(f"is packed as {syntax.name}, which is not read", f"export its {'frames' if film else 'pixels'} as PNG") from None
+        raise UnreadableScan(f"is packed as {syntax.name}, which is not read", "export it as PNG") from None
     if not decoder.is_available:
         raise UnreadableScan(f"is packed as {syntax.name}, for which a decoder is missing", advice)
     try:
@@ -164,11 +164,11 @@ def _painted(stored: Numbers, scan: Any) -> Numbers:
         for name in ("Red", "Green", "Blue"):
             _check_segments(scan[f"Segmented{name}PaletteColorLookupTableData"].value, scan.RedPaletteColorLookupTableDescriptor[2])
     entries, first, _ = scan.RedPaletteColorLookupTableDescriptor
-    stored = np.clip(stored.astype(np.int32), first, first + (entries or MAX_ENTRIES) - 1)  # pydicom lets what is beyond the table wrap around
-    colours: Numbers = _pydicom().pixels.apply_color_lut(stored, scan)[..., :3]
+    inside = np.clip(stored.astype(np.int64), first, first + (entries or MAX_ENTRIES) - 1)  # beyond its end pydicom begins anew
+    colours: Numbers = _pydicom().pixels.apply_color_lut(inside, scan)[..., :3]
     if colours.dtype == np.uint8 or colours.max() < 256:  # 16-bit tables hold 8 bits in either half
         return colours.astype(np.uint8)
-    return grey(colours, 0, 65535)
+    return grey(colours, (0, 65535))
 
 
 def _check_segments(data: bytes, bits: int) -> None:
@@ -200,7 +200,7 @@ def _grey(stored: Numbers, scan: Any, *, facts: Any, window: Window | None, bits
             several = [f"names {len(windows)} windows: the first is used (centre {windows[0][0]:g}, width {windows[0][1]:g})"]
             return _windowed(values, windows[0], function=function), several if len(windows) > 1 else []
     if values is stored and bits <= 8 and stored.dtype.kind == "u":
-        return grey(values, 0, 2**bits - 1), []
+        return grey(values, (0, 2**bits - 1)), []
     return _stretched(values, _is_padding(stored, scan))
 
 
@@ -209,7 +209,7 @@ def _windowed(values: Numbers, window: Window, *, function: str) -> Numbers:
     view = _pydicom().dataset.Dataset()
     view.PhotometricInterpretation, view.BitsStored, view.PixelRepresentation = "MONOCHROME2", 8, 0
     view.WindowCenter, view.WindowWidth, view.VOILUTFunction = *window, function
-    return grey(_pydicom().pixels.apply_windowing(values, view), 0, 255)
+    return grey(_pydicom().pixels.apply_windowing(values, view), (0, 255))
 
 
 def _looked_up(values: Numbers, facts: Any) -> Numbers:
@@ -218,14 +218,14 @@ def _looked_up(values: Numbers, facts: Any) -> Numbers:
     entries, first, bits = item.LUTDescriptor
     item.LUTDescriptor = [entries, first, max(bits, 16)]
     inside = np.clip(np.rint(values), first, first + (entries or MAX_ENTRIES) - 1).astype(np.int64)
-    return grey(_pydicom().pixels.apply_voi_lut(inside, facts), 0, 2**bits - 1)
+    return grey(_pydicom().pixels.apply_voi_lut(inside, facts), (0, 2**bits - 1))
 
 
 def _stretched(values: Numbers, padding: Numbers) -> tuple[Numbers, list[str]]:
     ends = extent(values[~padding]) or extent(values)
     if ends is None:
         return np.zeros(values.shape, np.uint8), ["holds one value only: shown black"]
-    return grey(values, *ends), [f"names no window: all but the rarest values, {ends[0]:.4g} to {ends[1]:.4g}, are shown from black to white"]
+    return grey(values, ends), [f"names no window: shown from {ends[0]:.4g} (black) to {ends[1]:.4g} (white), all but its rarest values"]
 
 
 def _is_padding(stored: Numbers, scan: Any) -> Numbers:

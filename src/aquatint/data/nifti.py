@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ MAX_INFLATION = 1032
 """Deflate makes at most so many bytes out of one."""
 CIFTI = range(3000, 3100)
 """Intent codes of matrices on the cortex, which have no slices."""
+GZIP = b"\x1f\x8b"
 HEADERS = {b"n+1\0": ("Nifti1Header", 348), b"n+2\0": ("Nifti2Header", 540)}
 """Magic -> nibabel's reader and the bytes it reads."""
 WHOLE = "replace it with a whole copy"
@@ -96,8 +97,8 @@ def opened(content: bytes, window: Window | None) -> Volume:
 
 def _read(content: bytes, window: Window | None) -> Volume:
     nibabel = needed("nibabel")
-    packed = content[:2] == b"\x1f\x8b"
-    header = _header(gzip.open(io.BytesIO(content)).read(540) if packed else content[:540])
+    with _unpacked(content) as file:
+        header = _header(file.read(540))
     shape, kind, orientation, spacing, remarks = _form(nibabel, header)
     data = _data(content, start=header.get_data_offset(), num_bytes=math.prod(shape[:3]) * kind.itemsize, more=math.prod(shape[3:]))
     stored = np.ndarray(shape[:3], kind, data, order="F")
@@ -108,6 +109,11 @@ def _read(content: bytes, window: Window | None) -> Volume:
     else:
         values, name = _grey(stored, header, window=window, remarks=remarks), kind.name
     return Volume(nibabel.apply_orientation(values, orientation), spacing, name, tuple(remarks), tuple(choices))
+
+
+def _unpacked(content: bytes) -> BinaryIO:
+    file = io.BytesIO(content)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if content.startswith(GZIP) else file
 
 
 def _header(head: bytes) -> Any:
@@ -135,7 +141,8 @@ def _form(nibabel: Any, header: Any) -> tuple[tuple[int, ...], Any, Any, tuple[f
         raise UnreadableScan(f"holds no voxels ({' x '.join(map(str, shape))})", WHOLE)
     sides = sorted(shape[:3])
     if math.prod(sides) > MAX_VOXELS or sides[1] * sides[2] > MAX_PIXELS:
-        raise UnreadableScan(f"announces {' x '.join(map(str, shape[:3]))} voxels, more than {MAX_VOXELS:,}", "make it smaller, or remove it")
+        size = " x ".join(map(str, shape[:3]))
+        raise UnreadableScan(f"announces {size} voxels, more than are opened", "make it smaller, or remove it")
     affine = header.get_best_affine()
     orientation = nibabel.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if not np.isfinite(orientation).all():
@@ -149,13 +156,13 @@ def _form(nibabel: Any, header: Any) -> tuple[tuple[int, ...], Any, Any, tuple[f
 
 def _data(content: bytes, *, start: int, num_bytes: int, more: int) -> bytes | memoryview:
     """The bytes of the first volume. Nothing is unpacked that was not announced, or that cannot be there."""
-    packed = content[:2] == b"\x1f\x8b"
+    packed = content.startswith(GZIP)
     size, whole = len(content), start + num_bytes * more
     if start < 0 or whole > size * (MAX_INFLATION if packed else 1):
         raise UnreadableScan(f"announces {whole:,} bytes but holds {size:,}{' packed' if packed else ''}: it is cut off or damaged", WHOLE)
     if not packed:
         return memoryview(content)[start : start + num_bytes]
-    with gzip.open(io.BytesIO(content)) as file:
+    with _unpacked(content) as file:
         data = file.read(start + num_bytes)
         if len(data) < start + num_bytes:
             raise UnreadableScan(f"announces {start + num_bytes:,} bytes but holds {len(data):,}: it is cut off or damaged", WHOLE)
@@ -181,7 +188,7 @@ def _grey(stored: Numbers, header: Any, *, window: Window | None, remarks: list[
     remarks.append(f"is shown from {low:.4g} (black) to {high:.4g} (white): {why}")
     values = np.empty(stored.shape, np.uint8, order="F")
     for number in range(stored.shape[2]):  # a plane at a time: as floats the whole would take eight times as much
-        values[..., number] = grey(stored[..., number].astype(np.float64) * slope + shift, low, high)
+        values[..., number] = grey(stored[..., number].astype(np.float64) * slope + shift, (low, high))
     return values
 
 

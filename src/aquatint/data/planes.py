@@ -34,7 +34,8 @@ class UnreadableScan(ValueError):
 def reasons() -> Iterator[None]:
     """Whatever a reader of damaged bytes raises becomes UnreadableScan; only a lack of memory stays what it is."""
     try:
-        yield
+        with np.errstate(all="ignore"):  # what overflows is damage, and told as such
+            yield
     except (UnreadableScan, MemoryError):
         raise
     except Exception as error:  # AttributeError, KeyError, TypeError, struct.error, RecursionError …: by the damage
@@ -53,20 +54,19 @@ def needed(module: str) -> Any:
 def extent(values: Numbers) -> tuple[float, float] | None:
     """The values to show as black and white: all but the rarest at both ends. None where all are the same, or none is a number."""
     values = values.reshape(-1)
-    if values.size > NUM_SAMPLED:
-        values = values[np.random.default_rng(0).integers(0, values.size, NUM_SAMPLED)]
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return None
-    for share in (SHARE_PERCENT, 0.0):
-        low, high = (float(end) for end in np.percentile(values, [share, 100 - share]))
-        if low < high:
-            return low, high
+    some = values if values.size <= NUM_SAMPLED else values[np.random.default_rng(0).integers(0, values.size, NUM_SAMPLED)]
+    for numbers, share in ((some, SHARE_PERCENT), (values, 0.0)):  # a small spot on one ground is all there is: nothing may be clipped
+        numbers = numbers[np.isfinite(numbers)]
+        if numbers.size:
+            low, high = (float(end) for end in np.percentile(numbers, [share, 100 - share]))
+            if low < high:
+                return low, high
     return None
 
 
-def grey(values: Numbers, low: float, high: float) -> Numbers:
-    """Numbers to 0 (`low` and less, and what is no number) … 255 (`high` and more), as uint8."""
+def grey(values: Numbers, ends: tuple[float, float]) -> Numbers:
+    """Numbers to 0 (the first end and less, and what is no number) … 255 (the second and more), as uint8."""
+    low, high = ends
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0.0, 255.0)).astype(np.uint8)
 

@@ -39,8 +39,8 @@ class Scan:
 def is_scan(name: str, head: bytes = b"") -> bool:
     """Whether a file is to be read here: by its name, or, where that ends in no word, by its first HEAD_BYTES bytes."""
     stem, dot, end = name.lower().rpartition(".")
-    if f".{end}" in SUFFIXES or name.lower().endswith(".nii.gz"):
-        return bool(dot and stem)
+    if dot and (dot + end in SUFFIXES or (stem.endswith(".nii") and end == "gz")):
+        return True
     return head[128:132] == b"DICM" and (not dot or end.isdigit())  # scanners name files by numbers with dots
 
 
@@ -55,7 +55,7 @@ def frames(content: bytes, suffix: str, *, axis: str = "z", window: Window | Non
         return Frames(range(dicom.num_frames(content)), ())
 
 
-def decode(content: bytes, suffix: str, frame: int = 0, *, axis: str = "z", window: Window | None = None) -> Scan:
+def decode(content: bytes, suffix: str, *, frame: int = 0, axis: str = "z", window: Window | None = None) -> Scan:
     """One of the `frames` as a picture; `window` is centre and width of what is shown, in the file's unit. Raises UnreadableScan."""
     with reasons():
         if _is_nifti(suffix):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from aquatint.config import Config
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 PLACEHOLDERS = ("caption", "trigger", "name")
 
 
@@ -35,6 +36,11 @@ class Images(Config):
     """Go on when some pictures have no caption; theirs is empty."""
     skip_bad: bool = False
     """Go on without the files that cannot be read; they are listed."""
+    slices: Literal["x", "y", "z"] = "z"
+    """Across what a volume (NIfTI) is cut: z for axial slices, y for coronal, x for sagittal ones."""
+    window: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None
+    """Centre and width of the values of scans that are shown from black to white, in their unit: [40, 400] for the soft parts in a CT.
+    Default: what the file says, else all but the rarest of its values."""
 
     @field_validator("matte")
     @classmethod
