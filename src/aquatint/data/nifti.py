@@ -74,7 +74,7 @@ def picture(content: bytes, number: int, *, axis: str, window: Window | None) ->
     volume = opened(content, window)
     if not 0 <= number < volume.values.shape[AXES[axis]]:
         raise UnreadableScan(f"has no slice {number} along {axis}: there are {volume.values.shape[AXES[axis]]}")
-    plane = np.take(volume.values, number, axis=AXES[axis])[::-1, ::-1].swapaxes(0, 1)
+    plane = np.moveaxis(volume.values, AXES[axis], 0)[number, ::-1, ::-1].swapaxes(0, 1)
     if min(plane.shape[:2]) < 2:
         raise UnreadableScan(f"has slices of {plane.shape[1]} x {plane.shape[0]} pixels along {axis}", ACROSS)
     across, up = (volume.spacing[other] for other in range(3) if other != AXES[axis])
