@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aquatint.data import book as book_module
 from aquatint.data import looks
+from aquatint.data.book import Book
 from aquatint.data.kept import default_root
-from aquatint.data.looks import Look, LookBook, look_at, look_at_all
+from aquatint.data.looks import Look, look_at, look_at_all
 from aquatint.data.pictures import read_picture
 from aquatint.data.places import File, Place
 
@@ -97,7 +99,7 @@ def test_a_damaged_book_costs_time_alone(tmp_path: Path, own_root: Path, damage:
         book.write_bytes(b"x" * 4096)
     else:
         with sqlite3.connect(book) as database:
-            database.execute("CREATE TABLE looks (a INTEGER)")
+            database.execute("CREATE TABLE facts (a INTEGER)")
     with pytest.warns(UserWarning, match="looked at anew"):
         assert look_at_all([place]) == expected
 
@@ -105,14 +107,13 @@ def test_a_damaged_book_costs_time_alone(tmp_path: Path, own_root: Path, damage:
 def test_another_version_looks_anew(tmp_path: Path, looked: list[Place], monkeypatch: pytest.MonkeyPatch) -> None:
     place = noise(tmp_path / "a.png")
     look_at_all([place])
-    monkeypatch.setattr(looks, "VERSION", "another")
+    monkeypatch.setattr(book_module, "VERSION", "another")
     look_at_all([place])
     assert len(looked) == 2
 
 
 def test_more_signatures_than_one_question_holds(own_root: Path) -> None:
-    book = LookBook(own_root / "looks.sqlite3")
-    seen = {f"place {index}": Look(index, 1, "RGB", "x", ("a remark",)) for index in range(2000)}
-    book.write(seen)
-    assert book.read([*seen, "unknown"]) == seen
+    seen = {f"place {index}": [index, "a remark"] for index in range(2000)}
+    Book().write(seen)
+    assert Book().read([*seen, "unknown"]) == seen
     assert os.path.getsize(own_root / "looks.sqlite3") < 2**20

@@ -143,7 +143,8 @@ def same(name: str) -> str:
 
 def stem_of(name: str) -> str:
     """What a sidecar and its picture have in common."""
-    return same(str(PurePosixPath(name).with_suffix("")))
+    path = PurePosixPath(name)
+    return same(str(path.with_suffix("").with_suffix("") if name.lower().endswith(".nii.gz") else path.with_suffix("")))
 
 
 def read_text(root: Path, name: str) -> tuple[str | None, list[Finding]]:

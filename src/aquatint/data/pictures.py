@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from aquatint.data import scans
 from aquatint.data.colours import as_rgb
-from aquatint.data.places import File, Place
+from aquatint.data.places import File, Place, Slice
 from aquatint.errors import AquatintError
 
 FORMATS = {
@@ -79,6 +80,8 @@ def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | 
     """
     place = File(place) if isinstance(place, Path) else place
     content = place.read() if content is None else content
+    if isinstance(place, Slice):
+        return _sliced(place, content)
     image = _opened(place, content)
     mode, file_format, remarks = image.mode, image.format, _remarks(image)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, and would hide half a picture
@@ -95,6 +98,14 @@ def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | 
     except ValueError as error:
         raise BadPicture(place, str(error)) from error
     return Picture(pixels, mode, (*remarks, *more), whole[::-1] if is_turned else whole)
+
+
+def _sliced(place: Slice, content: bytes) -> Picture:
+    try:
+        scan = scans.decode(content, place.suffix, frame=place.number, axis=place.axis, window=place.window)
+    except scans.UnreadableScan as unreadable:
+        raise BadPicture(place, unreadable.reason, unreadable.advice) from unreadable
+    return Picture(scan.image, scan.mode, scan.remarks, scan.image.size)
 
 
 def _opened(place: Place, content: bytes) -> ImageFile.ImageFile:

@@ -14,6 +14,7 @@ from aquatint.data.pictures import open_picture
 from aquatint.data.places import Entry, Place
 from aquatint.data.renditions import renditions
 from aquatint.data.settings import Images
+from aquatint.data.volumes import unfolded
 
 __all__ = ["BadData", "Finding", "ImageRecord", "Scan", "scan", "survey"]
 
@@ -79,11 +80,12 @@ def survey(
 ) -> Scan:
     """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such source."""
     offer = sources.read(str(source), images)
-    looks = look_at_all([entry.place for entry in offer.entries], progress=progress)
-    findings = [finding for entry, look in zip(offer.entries, looks, strict=True) for finding in _told(entry.name, look, images=images)]
-    good = [(entry, look) for entry, look in zip(offer.entries, looks, strict=True) if isinstance(look, Look) and not look.reason]
-    if offer.entries and not good and images.skip_bad:
-        findings.append(Finding("error", str(source), f"not one of {len(offer.entries):,} pictures can be read"))
+    offered, findings = unfolded(offer.entries, images)
+    looks = look_at_all([entry.place for entry in offered], progress=progress)
+    findings += [finding for entry, look in zip(offered, looks, strict=True) for finding in _told(entry.name, look, images=images)]
+    good = [(entry, look) for entry, look in zip(offered, looks, strict=True) if isinstance(look, Look) and not look.reason]
+    if offered and not good and images.skip_bad:
+        findings.append(Finding("error", str(source), f"not one of {len(offered):,} pictures can be read"))
     entries, described = _described([entry for entry, _ in good], [look for _, look in good], images=images)
     written = {entry.name: entry.caption for entry in entries}
     more = [*offer.of_captions, *check_captions(source, written, images=images, trigger=trigger)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,6 +11,7 @@ from aquatint.config import Config
 
 Crop = Literal["centre", "random", "focus"]
 LEAST_PX = 8
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 PLACEHOLDERS = ("caption", "trigger", "name")
 
 
@@ -52,6 +53,11 @@ class Images(Config):
     """Ways in which a caption is told at most, drawn by the seed. Default: 8 where it has lines, wildcards `{a|2::b}` or an order."""
     captioner: str | None = None
     """Pictures without a caption get one from this model: a folder or Hub id of a transformers image-to-text model, such as a BLIP."""
+    slices: Literal["x", "y", "z"] = "z"
+    """Across what a volume (NIfTI) is cut: z for axial slices, y for coronal, x for sagittal ones."""
+    window: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None
+    """Centre and width of the values of scans that are shown from black to white, in their unit: [40, 400] for the soft parts in a CT.
+    Default: what the file says, else all but the rarest of its values."""
 
     @property
     def resolutions(self) -> tuple[int, ...]:
