@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,11 +15,13 @@ from aquatint.data.settings import Images
 from aquatint.errors import AquatintError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from rich.table import Table
     from torch import Tensor
 
     from aquatint.data.buckets import Size
     from aquatint.data.findings import Finding
+    from aquatint.data.measures import Measures
     from aquatint.data.records import ImageRecord
     from aquatint.data.transforms import Geometry
     from aquatint.training.events import Event
@@ -43,7 +46,7 @@ class Inspect(Config):
     base_multiple: int = Field(default=8, ge=1)
     """Sides must be divisible by this for the model."""
     out: Path | None = None
-    """Where to write a contact sheet (PNG)."""
+    """Where to write what was found, with pictures (HTML), or a contact sheet alone (PNG)."""
     strict: bool = False
     """Warnings end with exit code 1."""
 
@@ -61,11 +64,12 @@ class Unclean(AquatintError):
 
 
 def run(config: Inspect) -> Iterator[Event | Table | str]:
-    """Yields the sheets drawn, a table of the pictures, the buckets, and the findings.
+    """Yields the sheets drawn, a table of the pictures, the buckets, the findings, and where the page is.
 
     Raises BadData if there is no such folder, Unclean with exit code 2 for errors and, if strict, 1 for warnings.
     """
     from aquatint.data.buckets import assign
+    from aquatint.data.diagnosis import diagnose
     from aquatint.data.records import survey
     from aquatint.training.events import Noted
 
@@ -77,9 +81,14 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     yield _table(found.records, sizes, geometries=geometries)
     for size, count in sorted(Counter(sizes).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
-    findings = [*found.findings, *_fitting(found.records, geometries)]
+    looked = [_looked(record, matte=config.images.matte) for record in found.records]
+    diagnosed = diagnose(looked, trigger=config.trigger, source=str(config.data))
+    findings = [*found.findings, *_fitting(found.records, geometries), *diagnosed]
     for finding in findings:
         yield f"{finding.level}: {finding}"
+    if config.out is not None and _is_page(config.out):
+        _write_page(config, found.records, sizes=sizes, findings=findings)
+        yield f"page: {config.out}"
     levels = {finding.level for finding in findings}
     if "error" in levels or ("warning" in levels and config.strict):
         raise Unclean(config.data, findings)
@@ -100,7 +109,7 @@ def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Si
             yield tensor
 
     for number, start in enumerate(range(0, len(records), PICTURES_ON_A_SHEET), 1):
-        if config.out is None:
+        if config.out is None or _is_page(config.out):
             for _ in pixels(start):
                 pass
             continue
@@ -114,10 +123,46 @@ def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Si
 def _check_out(config: Inspect) -> None:
     if config.out is None:
         return
-    if config.out.suffix.lower() != ".png":
-        raise AquatintError(f"out={config.out} must name a PNG file, such as {config.out / 'contact.png'}")
+    if config.out.suffix.lower() != ".png" and not _is_page(config.out):
+        raise AquatintError(f"out={config.out} must name an HTML or PNG file, such as {config.out / 'page.html'}")
     if config.out.resolve().is_relative_to(config.data.resolve()):
         raise AquatintError(f"out={config.out} lies inside {config.data}, where nothing is ever written: choose another place")
+
+
+def _is_page(out: Path) -> bool:
+    return out.suffix.lower() in (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class _Looked:
+    name: str
+    caption: str
+    content_hash: str
+    measures: Measures
+
+
+def _looked(record: ImageRecord, *, matte: str) -> _Looked:
+    from aquatint.data.measures import measure
+    from aquatint.data.pictures import open_picture
+
+    return _Looked(record.name, record.caption, record.content_hash, measure(open_picture(record.path, matte=matte)))
+
+
+def _write_page(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Size], findings: Sequence[Finding]) -> None:
+    from aquatint.atomic import replacing
+    from aquatint.data.page import page
+    from aquatint.data.transforms import load_pixels, to_image
+
+    shown = {record.name: (record.path, size) for record, size in zip(records, sizes, strict=True)}
+
+    def as_seen(name: str) -> Image.Image:
+        path, size = shown[name]
+        return to_image(load_pixels(path, size, matte=config.images.matte)[0])
+
+    assert config.out is not None
+    text = page(records, sizes=sizes, findings=findings, thumbnail=as_seen, title=config.data.resolve().name)
+    with replacing(config.out) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], *, geometries: Sequence[Geometry]) -> Table:
