@@ -32,7 +32,7 @@ h3{font-size:1rem;font-weight:500;margin:1.6rem 0 .7rem}h3 small{color:var(--sof
 .finding p{margin:0;overflow-wrap:anywhere}
 .abreast{display:flex;flex-wrap:wrap;gap:.3rem;align-content:flex-start}
 .abreast img{height:3.4rem;width:auto;max-width:100%}
-.abreast img:only-child{height:auto;max-height:6rem}
+.abreast img:only-child{height:auto;max-height:4.6rem}
 .level{display:inline-block;width:.6em;height:.6em;border-radius:50%;margin-right:.45em;background:var(--soft)}
 .level.warning{background:var(--validation);border:0;padding:0}.level.error{background:#c62f2f}
 .cells{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr));gap:1rem .8rem;align-items:end}
@@ -42,7 +42,7 @@ h3{font-size:1rem;font-weight:500;margin:1.6rem 0 .7rem}h3 small{color:var(--sof
 .cells b{font-weight:500;color:var(--ink)}
 .bar{display:block;height:.5rem;border-radius:1rem;background:var(--training)}
 td.wide-cell{width:40%}td:first-child{text-align:left;padding-left:0;overflow-wrap:anywhere}
-.shape-box{display:inline-block;border:1.5px solid var(--soft);border-radius:2px;vertical-align:middle;margin-right:.8rem}
+.shape-box{display:inline-block;border:1.5px solid var(--soft);border-radius:2px;vertical-align:middle}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:2rem;margin-top:1.6rem}
 @media (max-width:640px){.finding{grid-template-columns:1fr}.pair{grid-template-columns:1fr}
  .cells{grid-template-columns:repeat(auto-fill,minmax(5rem,1fr))}}
@@ -114,7 +114,7 @@ def _buckets(sizes: Sequence[Size]) -> Markup:
     rows = []
     for size, count in sorted(counts.items()):
         width, height = (max(3, round(34 * side / tallest)) for side in size)
-        box = element("span", Markup(" "), class_="shape-box", style=f"width:{width}px;height:{height}px")
+        box = element("span", Markup(" "), class_="shape-box", style=f"width:{width}px;height:{height}px;margin-right:{48 - width}px")
         bar = element("span", Markup(" "), class_="bar", style=f"width:{max(1, round(100 * count / most))}%")
         cells = element("td", box, f"{size[0]} × {size[1]}"), element("td", f"{count:,}"), element("td", bar, class_="wide-cell")
         rows.append(element("tr", *cells))
