@@ -22,6 +22,8 @@ class Finding:
     """Name relative to the folder, or the folder itself."""
     what: str
     advice: str = ""
+    others: tuple[str, ...] = ()
+    """Further pictures that it is about, by name."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}" + (f" -> {self.advice}" if self.advice else "")

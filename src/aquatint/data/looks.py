@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from aquatint.data.book import Book
+from aquatint.data.measures import LOOKED_AT_PX, VERSION, Measures, measure
 from aquatint.data.pictures import BadPicture, read_picture
 from aquatint.data.places import Place, Slice
 
-ENOUGH_PX = 256
+ENOUGH_PX = LOOKED_AT_PX
 """What is measured is measured on this many pixels a side or more."""
 AT_ONCE = 512
 """Looks are kept after so many: a scan that is killed goes on from there."""
@@ -33,6 +35,8 @@ class Look:
     reason: str = ""
     """Why it is no picture; empty for one that is."""
     advice: str = ""
+    measures: Measures | None = None
+    """Of one that is."""
 
 
 def look_at(place: Place, *, matte: str = "white") -> Look:
@@ -43,7 +47,7 @@ def look_at(place: Place, *, matte: str = "white") -> Look:
         picture = read_picture(place, matte=matte, content=content, enough_px=ENOUGH_PX)
     except BadPicture as bad:
         return Look(0, 0, "", content_hash, reason=bad.reason, advice=bad.advice)
-    return Look(*picture.size, picture.mode, content_hash, picture.remarks)
+    return Look(*picture.size, picture.mode, content_hash, picture.remarks, measures=measure(picture.image))
 
 
 def look_at_all(places: Sequence[Place], *, progress: Callable[[int, int], None] | None = None) -> list[Look | OSError]:
@@ -56,7 +60,7 @@ def look_at_all(places: Sequence[Place], *, progress: Callable[[int, int], None]
     found: dict[int, Look | OSError] = {i: signed for i, signed in enumerate(signatures) if isinstance(signed, OSError)}
     named = {i: signed for i, signed in enumerate(signatures) if isinstance(signed, str)}
     known = book.read(named.values())
-    found |= {i: Look(**{**known[signed], "remarks": tuple(known[signed]["remarks"])}) for i, signed in named.items() if signed in known}
+    found |= {i: _remembered(known[signed]) for i, signed in named.items() if signed in known}
     missing = [i for i in range(len(places)) if i not in found]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(missing), AT_ONCE):
@@ -68,6 +72,11 @@ def look_at_all(places: Sequence[Place], *, progress: Callable[[int, int], None]
     return [found[i] for i in range(len(places))]
 
 
+def _remembered(facts: Mapping[str, Any]) -> Look:
+    measures = facts["measures"] and Measures(**{**facts["measures"], "corners": tuple(facts["measures"]["corners"])})
+    return Look(**{**facts, "remarks": tuple(facts["remarks"]), "measures": measures})
+
+
 def _attempt(place: Place) -> Look | OSError:
     try:
         return look_at(place)
@@ -77,6 +86,6 @@ def _attempt(place: Place) -> Look | OSError:
 
 def _signature(place: Place) -> str | OSError:
     try:
-        return place.signature()
+        return f"look {VERSION}:{place.signature()}"
     except OSError as error:
         return error

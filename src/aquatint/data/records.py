@@ -10,6 +10,7 @@ from aquatint.data import sources
 from aquatint.data.findings import BadData, Finding
 from aquatint.data.looks import Look, look_at_all
 from aquatint.data.matching import check_captions, stand_in
+from aquatint.data.measures import Measures
 from aquatint.data.pictures import open_picture
 from aquatint.data.places import Entry, Place
 from aquatint.data.renditions import renditions
@@ -45,6 +46,8 @@ class ImageRecord:
     """How often it is shown where others are shown once."""
     mask: Place | None = None
     """A grey picture of where it counts."""
+    measures: Measures | None = None
+    """What its pixels tell."""
     renditions: tuple[str, ...] = ()
     """What the model may read instead, equally often, the caption among them; empty for the caption alone."""
 
@@ -112,7 +115,7 @@ def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Image
 def _record(entry: Entry, look: Look, *, told: tuple[str, ...]) -> ImageRecord:
     return ImageRecord(
         entry.place, entry.name, told[0], look.width_px, look.height_px, look.content_hash, entry.weight, look.mode,
-        entry.repeats, entry.mask, told,
+        entry.repeats, entry.mask, look.measures, told,
     )  # fmt: skip
 
 
