@@ -97,6 +97,13 @@ def test_a_folder_of_parquet_files(tmp_path: Path, make, png, untouched) -> None
     assert not set(signatures) & {entry.place.signature() for entry in read(str(folder), Images()).entries}
 
 
+def test_parquet_files_of_two_shapes(tmp_path: Path, make) -> None:
+    (tmp_path / "data").mkdir()
+    make(["a.png"]).to_parquet(tmp_path / "data" / "train-00000-of-00002.parquet")
+    make(["a.png"]).remove_columns("label").to_parquet(tmp_path / "data" / "train-00001-of-00002.parquet")
+    assert "train-00001-of-00002.parquet has other columns than train-00000-of-00002.parquet" in refusal(str(tmp_path))
+
+
 def test_a_changed_parquet_file_is_never_read_from_the_cache(tmp_path: Path, make, png) -> None:
     import os
 
@@ -253,6 +260,46 @@ def test_pictures_stay_on_the_disk(tmp_path: Path) -> None:
         assert entry.place.read() == expected.pop(entry.name)
     assert not expected
     assert pa.total_allocated_bytes() - before < num_rows * num_bytes / 50
+
+
+def test_copying_a_file_of_one_row_group_holds_little_of_it(tmp_path: Path) -> None:
+    """Not the row group, only some of its pages, and their size is the writer's choice."""
+    import os
+    import subprocess
+    import sys
+
+    num_rows, num_bytes = 1000, 100_000
+    table = pa.table({"image": pa.array([os.urandom(num_bytes) for _ in range(num_rows)], pa.binary())})
+    pq.write_table(table, tmp_path / "list.parquet", row_group_size=num_rows, use_dictionary=False, write_batch_size=20)
+    code = """
+import sys, pyarrow
+from aquatint.data.settings import Images
+from aquatint.data.sources import read
+print(len(read(sys.argv[1], Images()).entries), pyarrow.default_memory_pool().max_memory())
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "list.parquet")], capture_output=True, text=True, check=True)
+    entries, peak = map(int, ended.stdout.split())
+    assert entries == num_rows
+    assert peak < num_rows * num_bytes / 3
+
+
+def test_many_threads_read_the_same_rows(tmp_path: Path, make, png) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    make([f"{n}.png" for n in range(300)]).save_to_disk(tmp_path / "saved")
+    entries = read(str(tmp_path / "saved"), Images()).entries
+    with ThreadPoolExecutor(8) as pool:
+        contents = list(pool.map(lambda entry: entry.place.read(), [*entries, *reversed(entries)]))
+    expected = [png(n) for n in range(300)]
+    assert contents == [*expected, *reversed(expected)]
+
+
+def test_captions_beside_pictures_are_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table({"file_name": ["a.png"], "text": ["x"]}), tmp_path / "data" / "metadata.parquet")
+    assert not module.claims(str(tmp_path))
+    (tmp_path / "data" / "metadata.parquet").rename(tmp_path / "data" / "train.parquet")
+    assert module.claims(str(tmp_path))
 
 
 def test_the_copy_lies_in_the_cache(tmp_path: Path, make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from glob import escape
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from aquatint.atomic import replacing
 from aquatint.data.findings import BadData, Finding, listed
 from aquatint.data.places import Entry, File, Offer, Place, state_of
 from aquatint.data.settings import Images
@@ -22,7 +22,7 @@ HUB_NAME = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(/(?P<part>[\w.-]+))?(:(?P<sp
 PART_OF_A_SPLIT = re.compile(r"-\d{5}-of-\d{5}$")
 SPLIT = re.compile(r"(train|validation|valid|val|dev|test)(?![a-z])")
 TRAIN = "train"
-BATCH_ROWS = 1000
+BATCH_ROWS, BATCH_PICTURES, BUFFER_BYTES = 1000, 100, 2**20
 REFUSALS = (
     (r"gated", "is gated: its owner decides who may have it", "accept its terms on its page on the Hub, then log in: hf auth login"),
     (r"Couldn't reach|[Oo]ffline|ConnectError|Timeout|Max retries|name resolution",
@@ -105,14 +105,33 @@ def read_parquet(files: Sequence[Path], images: Images, *, source: str) -> Offer
     """Entries of Parquet files of one shape. Pictures are taken from a copy in the cache, for Parquet cannot be read row by row."""
     from aquatint.data.kept import default_root
 
-    named = [escape(str(file.absolute())) for file in files]
     try:
         state = _digest(map(state_of, files))
     except OSError as error:
         raise unusable(source, f"cannot be read ({error.strerror})", advice="make it readable") from error
-    place = str(default_root() / "datasets")
-    dataset = _opened(source, lambda datasets: datasets.load_dataset("parquet", state, data_files=named, split=TRAIN, cache_dir=place))
+    copy = default_root() / "datasets" / f"{state}.arrow"
+    dataset = _opened(source, lambda datasets: datasets.Dataset.from_file(str(_copied(files, copy))))
     return _offer(dataset, images, source=source, root=files[0].parent, state=state)
+
+
+def _copied(files: Sequence[Path], copy: Path) -> Path:
+    """The rows of all files as one Arrow stream, which can be memory-mapped; made once, and whole or absent.
+
+    `datasets.load_dataset` would hold whole row groups, which may be the whole file.
+    """
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    if copy.is_file():
+        return copy
+    with replacing(copy) as aside, ParquetFile(files[0]) as first, pyarrow.ipc.new_stream(aside, first.schema_arrow) as writer:
+        for file in files:
+            with ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False) as opened:
+                if not opened.schema_arrow.equals(first.schema_arrow):
+                    raise ValueError(f"{file.name} has other columns than {files[0].name}")
+                for batch in opened.iter_batches(batch_size=BATCH_PICTURES):
+                    writer.write_batch(batch)
+    return copy
 
 
 def _from_hub(source: str) -> Any:
@@ -166,7 +185,8 @@ def _split(splits: Sequence[str], *, source: str, advice: str, asked: str | None
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "data").glob("*.parquet") if not path.name.startswith("."))
+    """Those of a dataset as the Hub lays it out; `metadata.parquet` holds captions of the pictures beside it."""
+    return sorted(path for path in (folder / "data").glob("*.parquet") if not path.name.startswith((".", "metadata.")))
 
 
 def _by_split(files: Sequence[Path]) -> dict[str, list[Path]]:

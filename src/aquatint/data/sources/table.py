@@ -63,7 +63,7 @@ def parquet_rows(path: Path) -> Records:
 
     number = 0
     try:
-        with ParquetFile(path) as file:
+        with ParquetFile(path, pre_buffer=False) as file:
             columns = [field.name for field in file.schema_arrow if not is_bytes(field.type)]
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
                 for record in batch.to_pylist():
