@@ -187,7 +187,7 @@ def test_two_places_that_disagree_are_both_named(name: str, table: str, tmp_path
 def test_no_caption_at_all_names_the_two_ways_on(tmp_path: Path) -> None:
     folder(tmp_path, *(f"cat_{number}.png" for number in range(66)))
     message = errors(tmp_path)
-    places = (".txt", ".caption", ".json", "metadata.csv", "metadata.jsonl")
+    places = (".txt", ".caption", ".json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
     for part in ("66 pictures and not one caption", *places, "trigger", "caption_from_name"):
         assert part in message
     assert set(captions(scan(tmp_path, Images(), trigger="zwx")).values()) == {"a zwx"}

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aquatint.data.findings import Finding
+from aquatint.data.parquet import Records, parquet_rows
 
 SIDECARS = (".txt", ".caption", ".json")
 """What stands beside a picture; a .json file is asked only where nothing else says (`json_captions.py`)."""
-TABLES = ("metadata.csv", "metadata.jsonl")
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 COLUMNS = ("text", "caption", "prompt")
 """Names under which a table's captions are looked for, in this order."""
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -113,19 +114,16 @@ def sidecar_rows(root: Path, names: Sequence[str], *, lines: str = "join") -> tu
 
 
 def table_rows(root: Path, name: str, *, column: str | None, lines: str = "join") -> tuple[list[Row], list[Finding]]:
-    """Captions of one metadata.csv or metadata.jsonl; its `file_name` is relative to its own folder; `lines` as in `tidy`."""
-    text, findings = read_text(root, name)
-    if text is None:
-        return [], findings
-    read = _csv_records if name.lower().endswith(".csv") else _json_records
+    """Captions of one of the TABLES; its `file_name` is relative to its own folder; `lines` as in `tidy`."""
+    read, findings = _table_records(root, name)
     records, problems = [], []
-    for line, record in read(text):
+    for line, record in read:
         if isinstance(record, str):
             problems.append(Finding("error", f"{name}, line {line}", record))
         else:
             records.append((line, record))
     if not records:
-        return [], [*findings, *problems, Finding("warning", name, "holds no captions")]
+        return [], [*findings, *problems, *([] if findings or problems else [Finding("warning", name, "holds no captions")])]
     known = list(dict.fromkeys(key for _, record in records for key in record))
     chosen = [column] if column else [known_name for known_name in COLUMNS if known_name in known]
     if "file_name" not in known or not chosen or chosen[0] not in known:
@@ -134,6 +132,13 @@ def table_rows(root: Path, name: str, *, column: str | None, lines: str = "join"
         findings.append(Finding("note", name, f"captions are read from {chosen[0]!r}, not {chosen[1]!r}", "choose by caption_column"))
     rows, more = _rows(name, records, column=chosen[0], lines=lines)
     return rows, [*findings, *problems, *more]
+
+
+def _table_records(root: Path, name: str) -> tuple[Records, list[Finding]]:
+    if name.lower().endswith(".parquet"):
+        return parquet_rows(root / name), []
+    text, findings = read_text(root, name)
+    return (_csv_records if name.lower().endswith(".csv") else _json_records)(text or ""), findings
 
 
 def same(name: str) -> str:

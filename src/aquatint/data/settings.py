@@ -34,7 +34,7 @@ class Images(Config):
     template: str | None = None
     """What the model reads, with {caption}, {trigger}, {name} filled in. Default: the caption, opened by the trigger if it lacks it."""
     caption_column: str | None = None
-    """Column of metadata.csv or metadata.jsonl that holds captions. Default: text, caption or prompt, the first that exists."""
+    """Column of a table that holds captions, or key in .json files. Default: text, caption or prompt, the first that exists."""
     caption_from_name: bool = False
     """Pictures without a caption get their file name as one: `a_red_cat_03.png` reads "a red cat"."""
     allow_missing_captions: bool = False

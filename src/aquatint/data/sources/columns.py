@@ -84,15 +84,6 @@ def below(path: str) -> str:
     return "/".join(part for part in parts if part not in ("/", "..") and not part.endswith(":"))
 
 
-def is_bytes(kind: Any) -> bool:
-    """Of an Arrow type: bytes, or a struct with bytes in it, as datasets keep pictures."""
-    from pyarrow import types
-
-    if types.is_struct(kind):
-        return any(is_bytes(field.type) for field in kind)
-    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
-
-
 def _number(written: Any) -> float | None:
     if isinstance(written, bool) or not isinstance(written, int | float | str):
         return None

@@ -12,9 +12,10 @@ from typing import Any
 
 from aquatint.atomic import replacing
 from aquatint.data.findings import BadData, Finding, listed
+from aquatint.data.parquet import is_bytes
 from aquatint.data.places import Entry, File, Offer, Place, state_of
 from aquatint.data.settings import Images
-from aquatint.data.sources.columns import MASK, PICTURES, SHARES, below, caption_column, caption_in, file_in, is_bytes, shares_in
+from aquatint.data.sources.columns import MASK, PICTURES, SHARES, below, caption_column, caption_in, file_in, shares_in
 from aquatint.data.sources.refusals import absent, bad, offer_of, shown, unusable, why
 
 HUB = "hub:"

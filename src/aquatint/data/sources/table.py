@@ -10,16 +10,15 @@ from typing import Any
 
 from aquatint.data.captions import COLUMNS, _csv_records, _json_records, decode
 from aquatint.data.findings import Finding, counted, listed
+from aquatint.data.parquet import Records, is_bytes, parquet_rows
 from aquatint.data.places import Entry, File, Offer
 from aquatint.data.settings import Images
-from aquatint.data.sources.columns import MASK, PICTURES, SHARES, caption_column, caption_in, file_in, is_bytes, shares_in
-from aquatint.data.sources.refusals import absent, bad, offer_of, shown, unusable, why
+from aquatint.data.sources.columns import MASK, PICTURES, SHARES, caption_column, caption_in, file_in, shares_in
+from aquatint.data.sources.refusals import absent, bad, offer_of, shown, unusable
 
 UNITS = {".csv": "line", ".tsv": "line", ".jsonl": "line", ".json": "item", ".parquet": "row"}
 """What is counted in each kind of list, by its suffix."""
-BATCH_ROWS = 1000
 
-Records = Iterator[tuple[int, "dict[str, Any] | str"]]
 """(number from 1, row, or what is wrong with it)."""
 
 
@@ -54,23 +53,6 @@ def read(source: str, images: Images) -> Offer:
     rows, more = _rows(path, records, columns=(column, captions), images=images)
     findings += more
     return offer_of(source, _named(path, rows, findings=findings), findings=findings)
-
-
-def parquet_rows(path: Path) -> Records:
-    """Rows of a parquet file, without columns of bytes, a thousand at a time; damage ends them with what is wrong."""
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    try:
-        with ParquetFile(path, pre_buffer=False) as file:
-            columns = [field.name for field in file.schema_arrow if not is_bytes(field.type)]
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield number, record
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        yield number + 1, f"is not Parquet, or is damaged ({why(error)})"
 
 
 def _all(path: Path, *, images: Images) -> tuple[list[tuple[int, dict[str, Any]]], list[Finding]]:
