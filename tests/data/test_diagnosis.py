@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 import aquatint
 from aquatint.commands.inspect import Inspect, run
 from aquatint.data.diagnosis import Finding, caption_table, diagnose, leakage
-from aquatint.data.likeness import NEAR_BITS, candidates, close_pairs, joined_up, marks
+from aquatint.data.likeness import NEAR_BITS, SAMPLE, candidates, close_pairs, joined_up, marks
 from aquatint.data.measures import Measures, measure
 
 skimage_data = pytest.importorskip("skimage.data")
@@ -190,15 +190,16 @@ def corners_with(mark: np.ndarray, cells: Sequence[np.ndarray]) -> list[int]:
     return [int.from_bytes(np.packbits(one | mark).tobytes(), "big") for one in cells]
 
 
-def test_a_mark_on_few_of_many_is_found() -> None:
-    """Twelve of 400 corners of random cells share 60 cells; nothing is shared by the others."""
+@pytest.mark.parametrize(("num", "num_marked"), [(400, 12), (2 * SAMPLE + 3, 200)])
+def test_a_mark_on_few_of_many_is_found(num: int, num_marked: int) -> None:
+    """Among corners of random cells some share about 60; nothing is shared by the others."""
     random = np.random.default_rng(2)
-    cells = random.random((400, 48 * 24)) < 0.06
+    cells = random.random((num, 48 * 24)) < 0.06
     mark = np.zeros((24, 48), bool)
     mark[3:9, 4:30] = random.random((6, 26)) < 0.4
-    corners = corners_with(np.zeros(48 * 24, bool), cells[12:]) + corners_with(mark.ravel(), cells[:12])
-    assert marks(corners) == [list(range(388, 400))]
-    assert marks(corners[:388]) == []
+    corners = corners_with(np.zeros(48 * 24, bool), cells[num_marked:]) + corners_with(mark.ravel(), cells[:num_marked])
+    assert marks(corners) == [list(range(num - num_marked, num))]
+    assert marks(corners[: num - num_marked]) == []
     line = np.zeros((24, 48), bool)
     line[5] = True
-    assert marks(corners_with(line.ravel(), cells)) == []  # the edge of a border
+    assert marks(corners_with(line.ravel(), cells[:400])) == []  # the edge of a border

@@ -16,7 +16,7 @@ from aquatint.data.measures import Measures
 
 BLURRED_PX = 1.4
 """Edges wider than this in a picture 512 pixels long. Sharp photographs, scans and drawings have 0.4 to 0.8, a wheel of soft colours
-1.26; blurred by 4 pixels of 512 they have 1.5 to 2.8, by 10 pixels 2 to 6."""
+1.26; blurred by 4 pixels of 512 they have 1.5 to 2.8 (a black silhouette 1.1), by 10 pixels 2 to 6."""
 UNIFORM_SPREAD = 2.0
 """Of 255 levels. The least of real pictures is 10 (a retina's vessels), a noisy frame of one colour at most 1."""
 LONG_WORDS = 60

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from aquatint.data.measures import CORNER_GRID, Measures, corner_map
 
 NEAR_BITS = 6
-"""Copies of photographs at half the size, JPEG quality 30, or 15 % brighter differ in 0 to 6 of 64 bits, most in one or none. Among
-6,000 pairs of different photographs and crops one came as near as 7; the drawn pictures of the demo, white with a thing in the
-middle, come to 8."""
+"""Copies at half the size and JPEG quality 60 differ in 0 to 5 of 64 bits, most in one or none; those 15 % brighter too, but for a page
+and a colour wheel whose whites clip (7). Among 6,555 pairs of different photographs and crops one came as near as 7, the next
+14; the drawn pictures of the demo, white with a thing in the middle, come to 8."""
 NEAR_TONES = 48
 """Of 255, in each of 4 x 4 mean colours: 15 % brighter is up to 38; the same drawing in another colour is more."""
 BANDS = 4
@@ -106,29 +106,42 @@ def marks(corners: Sequence[int]) -> list[list[int]]:
     found: list[list[int]] = []
     places = np.flatnonzero([corner != 0 for corner in corners])
     while len(places) >= FEWEST_MARKS and len(found) < MAX_MARKS:
-        cells = np.stack([corner_map(corners[place]) for place in places.tolist()])
-        members = _mark(cells)
-        if not len(members):
+        sample = places[np.unique(np.linspace(0, len(places) - 1, SAMPLE).astype(np.int64))]
+        cells = _cells(corners, sample)
+        if not len(members := _mark(cells)):
             break
-        found.append(places[members].tolist())
-        places = np.delete(places, members)
+        mark = _maps(cells)[members].mean(axis=0)
+        mark /= np.linalg.norm(mark)
+        portions = np.array_split(places, 1 + len(places) // SAMPLE)
+        alike = np.concatenate([_maps(_cells(corners, portion)) @ mark > MARK_LIKENESS for portion in portions])
+        group = np.union1d(sample[members], np.setdiff1d(places[alike], sample))
+        found.append(group.tolist())
+        places = np.setdiff1d(places, group)
     return found
+
+
+def _cells(corners: Sequence[int], places: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return np.stack([corner_map(corners[place]) for place in places.tolist()])
+
+
+def _maps(cells: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Centred and of length 1: their products are cosines."""
+    maps = cells - cells.mean(axis=1, keepdims=True, dtype=np.float32)
+    normed: NDArray[np.float32] = maps / np.linalg.norm(maps, axis=1, keepdims=True)
+    return normed
 
 
 def _mark(cells: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The largest group among (num_corners, num_cells) that shares a mark; empty if there is none."""
-    maps = cells - cells.mean(axis=1, keepdims=True, dtype=np.float32)
-    maps /= np.linalg.norm(maps, axis=1, keepdims=True)
-    chosen = np.unique(np.linspace(0, len(maps) - 1, SAMPLE).astype(np.int64))
-    sample, best = maps[chosen], np.empty(0, np.int64)
-    alike = sample @ sample.T
+    maps, best = _maps(cells), np.empty(0, np.int64)
+    alike = maps @ maps.T
     np.fill_diagonal(alike, -1)
     promise = np.partition(alike, 1 - FEWEST_MARKS, axis=1)[:, 1 - FEWEST_MARKS]
     for seed in np.argsort(-promise)[:SEEDS]:
-        members = _settled(sample, np.append(np.argsort(-alike[seed])[: FEWEST_MARKS - 1], seed))
-        if len(members) > len(best) and _is_mark(cells[chosen[members]]):
+        members = _settled(maps, np.append(np.argsort(-alike[seed])[: FEWEST_MARKS - 1], seed))
+        if len(members) > len(best) and _is_mark(cells[members]):
             best = members
-    return _settled(maps, chosen[best]) if len(best) else best
+    return best
 
 
 def _settled(maps: NDArray[np.float32], members: NDArray[np.int64]) -> NDArray[np.int64]:
