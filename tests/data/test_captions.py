@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -138,6 +139,17 @@ def test_tables(name: str, table: str, tmp_path: Path) -> None:
     folder(tmp_path, "a.png", "x/b.png")
     put(tmp_path, name, content=table)
     assert captions(scan(tmp_path, Images())) == {"a.png": "one", "x/b.png": "two, three"}
+
+
+def test_a_parquet_table(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png", "x/b.png")
+    columns = {"file_name": ["a.png", "x/b.png", "lost.png"], "text": ["one", "two", "three"], "image": [b"", b"", b""]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "metadata.parquet")
+    found = scan(tmp_path, Images())
+    assert captions(found) == {"a.png": "one", "x/b.png": "two"}
+    assert "metadata.parquet, line 3 (lost.png)" in str(found.findings[0])
+    (tmp_path / "metadata.parquet").write_bytes((tmp_path / "metadata.parquet").read_bytes()[:-9])
+    assert "metadata.parquet, line 1: is not Parquet, or is damaged" in errors(tmp_path)
 
 
 def test_a_table_in_a_subfolder_speaks_of_its_own_folder(tmp_path: Path) -> None:

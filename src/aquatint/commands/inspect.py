@@ -81,7 +81,8 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     yield _table(records, sizes, geometries=geometries)
     for size, count in sorted(Counter(sizes).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
-    diagnosed = diagnose(found.records, trigger=config.trigger, source=str(config.data))
+    written = {record.name: record.written for record in found.records}
+    diagnosed = diagnose(found.records, trigger=config.trigger, written=written, source=str(config.data))
     findings = [*found.findings, *_fitting(records, geometries), *diagnosed]
     for finding in findings:
         yield f"{finding.level}: {finding}"

@@ -46,6 +46,8 @@ class ImageRecord:
     """How often it is shown where others are shown once."""
     mask: Place | None = None
     """A grey picture of where it counts."""
+    written: str | None = None
+    """Its caption as it stands in the source."""
     measures: Measures | None = None
     """What its pixels tell."""
     renditions: tuple[str, ...] = ()
@@ -115,7 +117,7 @@ def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Image
 def _record(entry: Entry, look: Look, *, told: tuple[str, ...]) -> ImageRecord:
     return ImageRecord(
         entry.place, entry.name, told[0], look.width_px, look.height_px, look.content_hash, entry.weight, look.mode,
-        entry.repeats, entry.mask, look.measures, told,
+        entry.repeats, entry.mask, entry.caption, look.measures, told,
     )  # fmt: skip
 
 
