@@ -26,6 +26,8 @@ class Encoded:
     mean_BCHW: Tensor
     std_BCHW: Tensor
     """Zero where the encoding is exact."""
+    mask_B1HW: Tensor | None = None
+    """How much each place counts, in [0, 1]; None for all alike."""
 
 
 @dataclass

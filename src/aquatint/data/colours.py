@@ -27,7 +27,7 @@ def as_rgb(image: Image.Image, *, matte: str = "white", file_format: str | None 
     profile = image.info.get("icc_profile")
     if image.mode == "LAB":
         return _from_lab(image), []
-    alpha = _alpha(image)
+    alpha = alpha_of(image)
     image, remarks = _eight_bits(image, file_format)
     image, remark = _in_srgb(image, profile)
     if alpha is not None:
@@ -35,7 +35,7 @@ def as_rgb(image: Image.Image, *, matte: str = "white", file_format: str | None 
     return image, [*remarks, *remark]
 
 
-def _alpha(image: Image.Image) -> Image.Image | None:
+def alpha_of(image: Image.Image) -> Image.Image | None:
     """Opacity as an L image, or None for a picture that is opaque everywhere."""
     if not image.has_transparency_data:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from aquatint.data import scans
-from aquatint.data.colours import as_rgb
+from aquatint.data.colours import alpha_of, as_rgb
 from aquatint.data.places import File, Place, Slice
 from aquatint.errors import AquatintError
 
@@ -98,6 +98,19 @@ def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | 
     except ValueError as error:
         raise BadPicture(place, str(error)) from error
     return Picture(pixels, mode, (*remarks, *more), whole[::-1] if is_turned else whole)
+
+
+def read_opacity(place: Place) -> Image.Image:
+    """How opaque each pixel is, mode L, upright; white for a picture without transparency. Raises BadPicture."""
+    image = _opened(place, place.read())
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        image.load()
+        upright, _ = _upright(image, [])
+        alpha = alpha_of(upright)
+    except Exception as error:
+        raise BadPicture(place, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
+    return Image.new("L", upright.size, 255) if alpha is None else alpha
 
 
 def _sliced(place: Slice, content: bytes) -> Picture:

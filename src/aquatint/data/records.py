@@ -9,6 +9,7 @@ from pathlib import Path
 from aquatint.data import sources
 from aquatint.data.findings import BadData, Finding
 from aquatint.data.looks import Look, look_at_all
+from aquatint.data.masks import Mask, masks_of
 from aquatint.data.matching import check_captions, stand_in
 from aquatint.data.measures import Measures
 from aquatint.data.pictures import open_picture
@@ -44,8 +45,8 @@ class ImageRecord:
     """Pillow's name of what the file holds."""
     repeats: int = 1
     """How often it is shown where others are shown once."""
-    mask: Place | None = None
-    """A grey picture of where it counts."""
+    mask: Mask | None = None
+    """Where it counts; everywhere without one."""
     written: str | None = None
     """Its caption as it stands in the source."""
     measures: Measures | None = None
@@ -91,16 +92,18 @@ def survey(
     good = [(entry, look) for entry, look in zip(offered, looks, strict=True) if isinstance(look, Look) and not look.reason]
     if offered and not good and images.skip_bad:
         findings.append(Finding("error", str(source), f"not one of {len(offered):,} pictures can be read"))
-    entries, described = _described([entry for entry, _ in good], [look for _, look in good], images=images)
+    seen = [look for _, look in good]
+    entries, described = _described([entry for entry, _ in good], seen, images=images)
+    masks, masked = masks_of(entries, seen, images=images)
     written = {entry.name: entry.caption for entry in entries}
     more = [*offer.of_captions, *check_captions(source, written, images=images, trigger=trigger)]
     if not needs_captions:
         more = [replace(finding, level="warning") if finding.level == "error" else finding for finding in more]
     records = tuple(
-        _record(entry, look, told=renditions(entry.caption, images, name=entry.name, trigger=trigger))
-        for entry, (_, look) in zip(entries, good, strict=True)
+        _record(entry, look, mask=mask, told=renditions(entry.caption, images, name=entry.name, trigger=trigger))
+        for entry, look, mask in zip(entries, seen, masks, strict=True)
     )
-    return Scan(records, (*offer.findings, *findings, *described, *more))
+    return Scan(records, (*offer.findings, *findings, *described, *masked, *more))
 
 
 def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images) -> tuple[list[Entry], list[Finding]]:
@@ -114,10 +117,10 @@ def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Image
     return fill(named, Captioner(images.captioner), hashes=hashes, opened=lambda entry: open_picture(entry.place, matte=images.matte))
 
 
-def _record(entry: Entry, look: Look, *, told: tuple[str, ...]) -> ImageRecord:
+def _record(entry: Entry, look: Look, *, mask: Mask | None, told: tuple[str, ...]) -> ImageRecord:
     return ImageRecord(
         entry.place, entry.name, told[0], look.width_px, look.height_px, look.content_hash, entry.weight, look.mode,
-        entry.repeats, entry.mask, entry.caption, look.measures, told,
+        entry.repeats, mask, entry.caption, look.measures, told,
     )  # fmt: skip
 
 

@@ -53,6 +53,8 @@ class Images(Config):
     """Ways in which a caption is told at most, drawn by the seed. Default: 8 where it has lines, wildcards `{a|2::b}` or an order."""
     captioner: str | None = None
     """Pictures without a caption get one from this model: a folder or Hub id of a transformers image-to-text model, such as a BLIP."""
+    masks: Literal["use", "opacity", "ignore"] = "use"
+    """Pictures count where their mask is white: `cat.mask.png` or `cat-masklabel.png` beside `cat.png`. opacity: where they are opaque."""
     slices: Literal["x", "y", "z"] = "z"
     """Across what a volume (NIfTI) is cut: z for axial slices, y for coronal, x for sagittal ones."""
     window: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None

@@ -61,7 +61,7 @@ class Batch:
     def lesson(self, objective: Objective, random: SampleRandom) -> Lesson:
         mean, std = self.encoded.mean_BCHW.float(), self.encoded.std_BCHW.float()
         x_0 = mean + std * random.normal("posterior", mean.shape[1:])
-        return objective.lesson(x_0, random=random)
+        return replace(objective.lesson(x_0, random=random), mask_B1HW=self.encoded.mask_B1HW)
 
     def told(self, encode: Encode) -> Conditioning:
         return self.conditioning or encode(self.prompts)
@@ -151,7 +151,12 @@ class BatchSource:
 
     def _encoded(self, micro: MicroPlan, random: SampleRandom) -> Encoded:
         chosen = _drawn([self.examples.views[i] for i in micro.indices], random, purpose="flip")
-        return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]))
+        masks = None if all(c.mask_B1HW is None for c in chosen) else torch.cat([_mask(c) for c in chosen])
+        return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]), masks)
+
+
+def _mask(encoded: Encoded) -> Tensor:
+    return torch.ones_like(encoded.mean_BCHW[:, :1]) if encoded.mask_B1HW is None else encoded.mask_B1HW
 
 
 def _drawn(of_each: Sequence[Sequence[T]], random: SampleRandom, *, purpose: str) -> list[T]:

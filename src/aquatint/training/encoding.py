@@ -1,6 +1,6 @@
 """Records to examples: every picture and every prompt goes through the frozen encoders once, and stays in the cache."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -10,9 +10,10 @@ from torch import Tensor
 from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
 from aquatint.core.fingerprint import fingerprint
 from aquatint.data.cache import TensorCache, entry_key
+from aquatint.data.masks import open_mask
 from aquatint.data.records import ImageRecord
 from aquatint.data.settings import Images
-from aquatint.data.transforms import load_pixels, record_views
+from aquatint.data.transforms import View, fit_mask, load_pixels, record_views, to_latent_mask
 from aquatint.training.batch import Examples
 
 PICTURES_AT_ONCE, PROMPTS_AT_ONCE = 16, 64
@@ -60,18 +61,34 @@ class Encoding:
         device = next(self.bundle.denoiser.parameters()).device
         of_each = [record_views(r, size, images=self.images) for r, size in zip(records, sizes, strict=True)]
         wanted = [(record, view) for record, views in zip(records, of_each, strict=True) for view in views]
-        keys = [entry_key("picture", encoder, str(torch.float32), record.content_hash, view.identity()) for record, view in wanted]
+        keys = [entry_key("picture", encoder, str(torch.float32), *_content(record), view.identity()) for record, view in wanted]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
-            shown = [load_pixels(record.place, view)[0] for record, view in (wanted[i] for i in indices)]
-            pixels = torch.stack(shown).to(device)
+            seen = [_seen(record, view) for record, view in (wanted[i] for i in indices)]
             with torch.no_grad():
-                encoded = self.family.encode_images(self.bundle, pixels)
-            return [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
+                encoded = self.family.encode_images(self.bundle, torch.stack([pixels for pixels, _ in seen]).to(device))
+            rows = [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
+            return [row | _masked(row, mask) for row, (_, mask) in zip(rows, seen, strict=True)]
 
         found = self.cache.get_many(
             keys, compute, chunk=PICTURES_AT_ONCE, progress=self.progress,
             group_of=lambda i: wanted[i][1].size, name_of=lambda i: wanted[i][0].name,
         )  # fmt: skip
-        views = iter([Encoded(entry["mean"], entry["std"]) for entry in found])
+        views = iter([Encoded(entry["mean"], entry["std"], entry.get("mask")) for entry in found])
         return [list(islice(views, len(each))) for each in of_each]
+
+
+def _content(record: ImageRecord) -> tuple[str, ...]:
+    return (record.content_hash, record.mask.content_hash) if record.mask else (record.content_hash,)
+
+
+def _seen(record: ImageRecord, view: View) -> tuple[Tensor, Tensor | None]:
+    """Pixels (3, H, W) in [-1, 1], and the mask over them (1, H, W) in [0, 1] if there is one."""
+    pixels, geometry = load_pixels(record.place, view)
+    return pixels, fit_mask(open_mask(record.mask), view, geometry=geometry) if record.mask else None
+
+
+def _masked(row: Mapping[str, Tensor], mask_1HW: Tensor | None) -> dict[str, Tensor]:
+    if mask_1HW is None:
+        return {}
+    return {"mask": to_latent_mask(mask_1HW, mask_1HW.shape[-1] // row["mean"].shape[-1])[None]}

@@ -21,7 +21,7 @@ def provenance(config: Train, records: Sequence[ImageRecord], *, bundle: Bundle)
     return {
         "data": {
             "names": [record.name for record in records],
-            "contents": _hash(f"{record.name} {record.content_hash}" for record in records),
+            "contents": _hash(f"{r.name} {r.content_hash} {r.mask.content_hash if r.mask else ''}" for r in records),
             "captions": _hash(f"{r.name} {r.prompts} {r.weight} {r.repeats}" for r in records),
         },
         "base": _hash(fingerprint(module) for module in bundle.modules),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -40,10 +41,13 @@ def measure(bundle: Bundle, family: ModelFamily, *, examples: Examples, indices:
 
 
 def _losses(bundle: Bundle, family: ModelFamily, *, examples: Examples, index: int, slot: int, device: torch.device) -> float:
-    x_0 = examples.views[index][0].mean_BCHW.to(device).float().repeat(len(TIMES), 1, 1, 1)
+    seen = examples.views[index][0]
+    x_0 = seen.mean_BCHW.to(device).float().repeat(len(TIMES), 1, 1, 1)
+    mask = None if seen.mask_B1HW is None else seen.mask_B1HW.repeat(len(TIMES), 1, 1, 1)
     prompt = examples.prompts[index][0]
     told = examples.conditionings.get(prompt) or family.encode_prompts(bundle, [prompt])
     told = Conditioning({name: value.to(device).repeat_interleave(len(TIMES), 0) for name, value in told.items()})
     eps = SampleRandom(0, 0, [slot] * len(TIMES)).normal("validation", x_0.shape[1:]).to(device)
     t = torch.tensor(TIMES, device=device)
-    return float(bundle.objective.losses(family.network(bundle, told), bundle.objective.lesson_at(x_0, eps=eps, t=t)).mean())
+    lesson = replace(bundle.objective.lesson_at(x_0, eps=eps, t=t), mask_B1HW=mask)
+    return float(bundle.objective.losses(family.network(bundle, told), lesson.to(device)).mean())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from aquatint.data.masks import masks_among
 from aquatint.data.matching import written_captions
 from aquatint.data.places import Entry, File, Offer
 from aquatint.data.settings import Images
@@ -19,6 +21,9 @@ def read(source: str, images: Images) -> Offer:
     """Every picture below it. Raises BadData if there is no such folder."""
     root = Path(source)
     listing = list_files(root)
+    masks = masks_among(listing.pictures)
+    listing = replace(listing, pictures=tuple(name for name in listing.pictures if name not in {*masks.values()})) if masks else listing
     captions, findings = written_captions(root, listing, images=images)
-    entries = tuple(Entry(name, File(root / name), captions.get(name)) for name in listing.pictures)
+    places = {name: File(root / mask) for name, mask in masks.items()}
+    entries = tuple(Entry(name, File(root / name), captions.get(name), mask=places.get(name)) for name in listing.pictures)
     return Offer(entries, listing.findings, tuple(findings))
