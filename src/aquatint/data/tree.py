@@ -38,7 +38,7 @@ def list_files(source: Path) -> Listing:
     if not source.is_dir():
         raise BadData(source, [_no_folder(source)])
     findings: list[Finding] = []
-    names = sorted(_walk(source, source, findings=findings, above=frozenset({os.path.realpath(source)})), key=natural)
+    names = sorted(_walk(source, findings), key=natural)
     kinds: dict[str, list[str]] = {"picture": [], "sidecar": [], "table": [], "unread": [], "other": []}
     for name in names:
         kinds[_kind(source, name)].append(name)
@@ -57,27 +57,50 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts)], name
 
 
-def _walk(source: Path, folder: Path, *, findings: list[Finding], above: frozenset[str]) -> Iterator[str]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        findings.append(Finding("error", _relative(source, folder), f"cannot be opened ({error.strerror})", "make it readable"))
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in JUNK:
+def _walk(source: Path, findings: list[Finding]) -> Iterator[str]:
+    """Names of files. A folder is read once, and rather by its own name than through a link: links go round, and multiply."""
+    folders, links, again = [""], list[str](), list[str]()
+    seen: set[tuple[int, int]] = set()
+    while folders or links:
+        links.sort(reverse=True)
+        folder = folders.pop() if folders else links.pop()
+        try:
+            status = os.stat(source / folder)
+            is_known = (status.st_dev, status.st_ino) in seen
+            entries = [] if is_known else list(os.scandir(source / folder))
+        except OSError as error:
+            findings.append(Finding("error", folder or str(source), f"cannot be opened ({error.strerror})", "make it readable"))
             continue
-        name = _relative(source, Path(entry.path))
-        if not _is_text(name):
-            shown = os.fsencode(name).decode("utf-8", "replace")
-            findings.append(Finding("error", shown, "has a name that is not UTF-8", "rename it"))
-        elif entry.is_dir():
-            real = os.path.realpath(entry.path)
-            if real not in above:  # a link to a folder above would go round for ever
-                yield from _walk(source, Path(entry.path), findings=findings, above=above | {real})
-        elif entry.is_file():
-            yield name
-        else:
-            findings.append(Finding("error", name, "is a link to nothing or a special file", "remove it, or mend the link"))
+        again += [folder] if is_known else []
+        seen.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            what = _what(entry, name)
+            if what == "folder":
+                (links if entry.is_symlink() else folders).append(name)
+            elif what == "file":
+                yield name
+            elif isinstance(what, Finding):
+                findings.append(what)
+    if again:
+        findings.append(Finding("note", str(source), f"lead to folders that are read already, left aside: {listed(again)}"))
+
+
+def _what(entry: os.DirEntry[str], name: str) -> Finding | str:
+    """`folder`, `file`, `junk`, or what is wrong with it."""
+    if entry.name.startswith(".") or entry.name.lower() in JUNK:
+        return "junk"
+    if not _is_text(name):
+        shown = os.fsencode(name).decode("utf-8", "replace")
+        return Finding("error", shown, "has a name that is not UTF-8", "rename it")
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+    except OSError as error:  # a link to itself, or to where one may not look
+        return Finding("error", name, f"cannot be followed ({error.strerror})", "remove it, or mend the link")
+    return Finding("error", name, "is a link to nothing or a special file", "remove it, or mend the link")
 
 
 def _kind(source: Path, name: str) -> str:
@@ -103,10 +126,6 @@ def head_of(file: Path) -> bytes:
             return opened.read(scans.HEAD_BYTES)
     except OSError:
         return b""
-
-
-def _relative(source: Path, path: Path) -> str:
-    return path.relative_to(source).as_posix()
 
 
 def _is_text(name: str) -> bool:
