@@ -7,9 +7,9 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from aquatint.data.colours import as_rgb
+from aquatint.data.colours import as_rgb, note_numbers
 from aquatint.errors import AquatintError
 
 FORMATS = {
@@ -30,6 +30,18 @@ OPENERS = [name for name in FORMATS if name != "MPO"]
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 178_956_970
 """A header that announces more is never decoded (16 bytes a pixel in the worst mode: 2.7 GiB)."""
+EXPANSIONS = ((1 << 24, 250), (1 << 22, 4000))
+"""Pixels, and how many times its own size a file of more of them may be when decoded: photographs 10 to 100 times, one colour 1000."""
+MAX_SCANS = 100
+"""Passes in which a JPEG builds up its picture: cameras and browsers use 1 to 12, and each goes over all of it."""
+TURNS = dict(enumerate((
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+), 2))  # fmt: skip
+"""EXIF's orientation -> what makes it upright."""
+ORIENTATION = 0x0112
+NUM_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
+"""Of a pixel, where it is not 8 times the number of bands."""
 MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 
 _OTHERS = (
@@ -69,7 +81,12 @@ def read_picture(path: Path, *, matte: str = "white", content: bytes | None = No
     """The whole file decoded; `content` is its bytes, if they are at hand. Raises BadPicture."""
     content = path.read_bytes() if content is None else content
     image = _opened(path, content)
-    mode, file_format, remarks = image.mode, image.format, _remarks(image)
+    try:
+        remarks = _remarks(image)
+    except Exception:  # what is behind the first picture may be damaged in any way
+        image, remarks = _opened(path, content), ["has further pictures that cannot be read: the first is used"]
+    mode, file_format = image.mode, image.format
+    note_numbers(image)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, and would hide half a picture
     try:
         image.load()
@@ -77,8 +94,8 @@ def read_picture(path: Path, *, matte: str = "white", content: bytes | None = No
         raise BadPicture(path, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
     try:
         pixels, more = as_rgb(_upright(image, remarks), matte=matte, file_format=file_format)
-    except ValueError as error:
-        raise BadPicture(path, str(error)) from error
+    except Exception as error:
+        raise BadPicture(path, str(error) if isinstance(error, ValueError) else f"cannot be brought to colours ({error!r})") from error
     return Picture(pixels, mode, (*remarks, *more))
 
 
@@ -93,13 +110,23 @@ def _opened(path: Path, content: bytes) -> ImageFile.ImageFile:
         raise BadPicture(path, *_identity(content)) from None
     except Exception as error:
         raise BadPicture(path, f"has a damaged header ({error})", "replace it with a whole copy") from error
-    if image.width * image.height > MAX_PIXELS:
-        advice = "make it smaller, or remove it"
-        raise BadPicture(path, f"is {image.width} x {image.height}, more than {MAX_PIXELS:,} pixels", advice)
+    _check_size(path, image, num_bytes=len(content))
+    if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > MAX_SCANS:
+        raise BadPicture(path, f"is a JPEG in more than {MAX_SCANS} passes", "save it anew")
     suffixes = FORMATS[str(image.format)]
     if path.suffix.lower() not in suffixes:
         raise BadPicture(path, f"is {image.format} by content but {path.suffix or 'nothing'} by name", f"rename it to {suffixes[0]}")
     return image
+
+
+def _check_size(path: Path, image: Image.Image, *, num_bytes: int) -> None:
+    """What is announced must be neither too much nor more than so few bytes can hold."""
+    num_pixels, what = image.width * image.height, f"is {image.width} x {image.height}"
+    if num_pixels > MAX_PIXELS:
+        raise BadPicture(path, f"{what}, more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it")
+    num_decoded = num_pixels * NUM_BITS.get(image.mode, 8 * len(image.getbands())) // 8
+    if any(num_pixels > pixels and num_decoded > times * num_bytes for pixels, times in EXPANSIONS):
+        raise BadPicture(path, f"{what} in {num_bytes:,} bytes: it is damaged, a trap, or of one colour", "make it smaller, or remove it")
 
 
 def _identity(content: bytes) -> tuple[str, str]:
@@ -126,8 +153,8 @@ def _remarks(image: ImageFile.ImageFile) -> list[str]:
 
 def _upright(image: Image.Image, remarks: list[str]) -> Image.Image:
     try:
-        image.getexif()
+        turn = image.getexif().get(ORIENTATION)
     except Exception:  # struct.error, SyntaxError and others, by the damage
         remarks.append("has EXIF data that cannot be read: it is taken as upright")
         return image
-    return ImageOps.exif_transpose(image)
+    return image.transpose(TURNS[turn]) if turn in TURNS else image

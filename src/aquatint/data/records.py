@@ -11,6 +11,7 @@ from pathlib import Path
 from aquatint.data.findings import BadData, Finding
 from aquatint.data.matching import match_captions
 from aquatint.data.pictures import BadPicture, read_picture
+from aquatint.data.places import File
 from aquatint.data.settings import Images
 from aquatint.data.tree import list_files
 
@@ -81,7 +82,7 @@ def _read_all(source: Path, names: Sequence[str], *, images: Images) -> tuple[li
 def _read(source: Path, name: str, *, images: Images) -> tuple[ImageRecord | None, list[Finding]]:
     path = source / name
     try:
-        content = path.read_bytes()
+        content = File(path).read()
         picture = read_picture(path, matte=images.matte, content=content)
     except BadPicture as bad:
         return None, [_bad(name, bad.reason, advice=bad.advice, images=images)]
