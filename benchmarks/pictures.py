@@ -1,7 +1,6 @@
 """A folder of captioned pictures that every machine draws alike."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,9 @@ def copy_folder(source: Path, folder: Path) -> int:
 
     records = scan(source, Images()).records
     folder.mkdir(parents=True)
-    names = [f"{index:05d}{record.path.suffix.lower()}" for index, record in enumerate(records)]
+    names = [f"{index:05d}{record.place.suffix}" for index, record in enumerate(records)]
     for record, name in zip(records, names, strict=True):
-        shutil.copyfile(record.path, folder / name)
+        (folder / name).write_bytes(record.place.read())
     write_captions(folder, {name: record.caption or "" for record, name in zip(records, names, strict=True)})
     return len(records)
 

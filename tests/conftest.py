@@ -108,4 +108,4 @@ def _examples(bundle, family, *, keep_prompts):
         encoded = family.encode_images(bundle, pixels)
         told = {prompt: Conditioning(family.encode_prompts(bundle, [prompt])) for prompt in ["", *prompts]}
     views = [[Encoded(encoded.mean_BCHW[i : i + 1], encoded.std_BCHW[i : i + 1])] for i in range(6)]
-    return Examples([f"{index}.png" for index in range(6)], prompts, views, {} if keep_prompts else told)
+    return Examples([f"{index}.png" for index in range(6)], [[prompt] for prompt in prompts], views, {} if keep_prompts else told)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aquatint.annotations import is_flag, item, literals, mapping, section, sequence, variant_of
+from aquatint.annotations import is_flag, item, literals, mapping, members, section, sequence, variant_of
 from aquatint.config import Choice, Config, Problem
 from aquatint.plain_text import Plain, load_yaml, number_or_word, settle
 
@@ -157,7 +157,7 @@ def _take_value(cls: type[Config], name: str, *, rest: list[str]) -> str | list[
     _, annotation, fixed = locate(cls, tuple(name.split(".")))
     if fixed is not None or (is_flag(annotation) and not (rest and rest[0] in literals(annotation))):
         return rest.pop(0) if rest and rest[0].lower() in SWITCH_WORDS else "true"
-    if sequence(annotation) is None:
+    if sequence(annotation) is None or int in members(annotation):  # `--resolution 512 photos`: one number may stand alone
         return rest.pop(0) if rest and not OPTION.fullmatch(rest[0]) else None
     words: list[str] = []
     while rest and not OPTION.fullmatch(rest[0]) and not (words and ASSIGNMENT.fullmatch(rest[0])):

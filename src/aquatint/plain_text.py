@@ -44,24 +44,29 @@ def number_or_word(text: Any) -> Any:
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     """The mapping in a file, its unquoted text as `Plain`, and what is wrong with it."""
+    content, problems = read_yaml(path)
+    if content is None or isinstance(content, dict):
+        return content or {}, problems
+    return {}, [Problem("", f"{path} holds a {type(content).__name__}; expected lines of `name: value`")]
+
+
+def read_yaml(path: Path) -> tuple[Any, list[Problem]]:
+    """Whatever a file holds, its unquoted text as `Plain`, and what is wrong with it; None if it holds nothing."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
-        return {}, [Problem("", f"cannot read {path}: {reason}")]
-    loader = _Loader(text)
+        return None, [Problem("", f"cannot read {path}: {reason}")]
     try:
+        loader = _Loader(text)
         content = loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        return {}, [Problem("", f"{path}{where} is not YAML: {getattr(error, 'problem', error)}")]
-    problems = [Problem("", f"{path}: {text}") for text in loader.duplicates]
-    if content is None:
-        return {}, problems
-    if not isinstance(content, dict):
-        return {}, [Problem("", f"{path} holds a {type(content).__name__}; expected lines of `name: value`")]
-    return content, problems
+        return None, [Problem("", f"{path}{where} is not YAML: {getattr(error, 'problem', error)}")]
+    except RecursionError:
+        return None, [Problem("", f"{path} is nested too deeply")]
+    return content, [Problem("", f"{path}: {text}") for text in loader.duplicates]
 
 
 class _Loader(yaml.SafeLoader):
@@ -125,6 +130,8 @@ def _settle_container(text: Plain, container: Any, *, kinds: tuple[Any, ...]) ->
             return settle(content, container)
     if str in kinds:
         return str(text)
+    if int in kinds and "," not in text:
+        return number_or_word(text)
     is_list_of_text = any(map(is_text, members(item(container))))
     words = [text] if is_list_of_text else [Plain(word.strip()) for word in text.split(",")]
     return settle(words, container)

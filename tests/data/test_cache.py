@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from aquatint.data import cache as module
-from aquatint.data.cache import NotFinite, TensorCache, default_root, entry_key
+from aquatint.data.cache import NotFinite, TensorCache, entry_key
+from aquatint.data.kept import default_root
 from aquatint.data.shards import keys_of
 
 
@@ -208,3 +209,27 @@ def test_the_root_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("AQUATINT_CACHE")
     assert default_root() == Path.home() / ".cache" / "aquatint"
     assert module.FLUSH_SECONDS > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process holds is read from /proc")
+def test_a_large_set_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """400 MiB are computed in a process that may hold 128 MiB more than at its start, apart from files that are mapped."""
+    program = f"""
+import torch, sys
+from pathlib import Path
+from aquatint.data import cache
+def held():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
+cache.FLUSH_BYTES = 8 * 2**20
+keys = [cache.entry_key(str(i)) for i in range(400)]
+before, most = held(), 0
+def compute(indices):
+    global most
+    most = max(most, held())
+    return [{{"mean": torch.full((2**18,), float(i))}} for i in indices]
+entries = cache.TensorCache(Path({str(tmp_path)!r})).get_many(keys, compute)
+assert all(entry["mean"][7] == i for i, entry in enumerate(entries))
+print(max(most, held()) - before)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert float(said) < 128

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
 from aquatint.data.captions import caption_of, decode, torn_words, words_of
+from aquatint.data.matching import written_captions
 from aquatint.data.records import BadData, Scan, scan
 from aquatint.data.settings import Images
+from aquatint.data.tree import list_files
 
 
 def folder(root: Path, *pictures: str, **texts: str | bytes) -> Path:
@@ -138,6 +141,17 @@ def test_tables(name: str, table: str, tmp_path: Path) -> None:
     assert captions(scan(tmp_path, Images())) == {"a.png": "one", "x/b.png": "two, three"}
 
 
+def test_a_parquet_table(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png", "x/b.png")
+    columns = {"file_name": ["a.png", "x/b.png", "lost.png"], "text": ["one", "two", "three"], "image": [b"", b"", b""]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "metadata.parquet")
+    found = scan(tmp_path, Images())
+    assert captions(found) == {"a.png": "one", "x/b.png": "two"}
+    assert "metadata.parquet, line 3 (lost.png)" in str(found.findings[0])
+    (tmp_path / "metadata.parquet").write_bytes((tmp_path / "metadata.parquet").read_bytes()[:-9])
+    assert "metadata.parquet, line 1: is not Parquet, or is damaged" in errors(tmp_path)
+
+
 def test_a_table_in_a_subfolder_speaks_of_its_own_folder(tmp_path: Path) -> None:
     folder(tmp_path, "a.png", "x/a.png")
     put(tmp_path, "metadata.csv", content="file_name,text\na.png,outer\n")
@@ -185,7 +199,8 @@ def test_two_places_that_disagree_are_both_named(name: str, table: str, tmp_path
 def test_no_caption_at_all_names_the_two_ways_on(tmp_path: Path) -> None:
     folder(tmp_path, *(f"cat_{number}.png" for number in range(66)))
     message = errors(tmp_path)
-    for part in ("66 pictures and not one caption", ".txt", ".caption", "metadata.csv", "metadata.jsonl", "trigger", "caption_from_name"):
+    places = (".txt", ".caption", ".json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
+    for part in ("66 pictures and not one caption", *places, "trigger", "caption_from_name"):
         assert part in message
     assert set(captions(scan(tmp_path, Images(), trigger="zwx")).values()) == {"a zwx"}
     assert set(captions(scan(tmp_path, Images(caption_from_name=True))).values()) == {"cat"}
@@ -242,3 +257,103 @@ def test_template_and_trigger_must_fit(tmp_path: Path) -> None:
     assert "would never be learned" in errors(tmp_path, Images(template="a photo, {caption}"), trigger="zwx")
     assert "none is given" in errors(tmp_path, Images(template="{trigger}, {caption}"))
     assert captions(scan(tmp_path, Images(template="art of {trigger}: {caption}"), trigger="zwx")) == {"a.png": "art of zwx: x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"caption": "a  cat\\n"}', "a cat"),
+        ('{"text": "one", "caption": "two"}', "one"),
+        ('{"caption": null, "prompt": "a cat", "seed": 3}', "a cat"),
+        ('{"caption": "a cat", "tags": "red, small"}', "a cat, red, small"),
+        ('{"tags": ["red", "small "]}', "red, small"),
+        ('"a cat"', "a cat"),
+        ('["first", "second"]', "first"),
+        ('{"caption": ["first", "second"], "tags": "red"}', "first, red"),
+    ],
+)
+def test_json_beside_a_picture(content: str, expected: str, tmp_path: Path) -> None:
+    folder(tmp_path, "a.png")
+    put(tmp_path, "a.JSON", content=content)
+    found = scan(tmp_path, Images())
+    assert captions(found) == {"a.png": expected}
+    assert [finding.level for finding in found.findings] == ["note"] * ("first" in content)
+
+
+def test_lists_and_lines_are_alternatives_where_asked_for(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png", "b.png", "c.png")
+    put(tmp_path, "a.json", content='{"caption": ["a cat", "2::a tom", " "], "tags": "red"}')
+    put(tmp_path, "b.txt", content="a dog\r\n\r\n  a  hound \n")
+    put(tmp_path, "metadata.csv", content='file_name,text\nc.png,"a bird\na crow"\n')
+    written, findings = written_captions(tmp_path, list_files(tmp_path), images=Images(caption_lines="choose"))
+    assert written == {"a.png": "a cat, red\n2::a tom, red", "b.png": "a dog\na hound", "c.png": "a bird\na crow"}
+    assert not findings
+    joined, _ = written_captions(tmp_path, list_files(tmp_path), images=Images())
+    assert joined == {"a.png": "a cat, red", "b.png": "a dog a hound", "c.png": "a bird a crow"}
+    chosen = captions(scan(tmp_path, Images(caption_lines="choose"), trigger="zwx"))
+    assert chosen["b.png"] in {"zwx, a dog", "zwx, a hound"}
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ('{"caption": ', "a.json: is not JSON"),
+        ("[" * 100_000, "a.json: is not JSON"),
+        ('{"caption": 5}', "a.json: 'caption' is 5, not a text"),
+        ('{"caption": ["x", {}]}', "a.json: 'caption' is {}, not a text"),
+        ('{"tags": {"red": 0.9}}', "a.json: 'tags' is {\"red\": 0.9}, not a text"),
+        ('"half \\ud83d"', "a.json: it holds \\ud83d at character 5"),
+        (b'{"caption": "\x81"}', "a.json: is not UTF-8"),
+    ],
+)
+def test_damaged_json_is_told_with_its_file(content: str | bytes, what: str, tmp_path: Path) -> None:
+    folder(tmp_path, "a.png")
+    put(tmp_path, "a.json", content=content)
+    assert what in errors(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"seed": 3, "steps": 20}', "[]", "3", '[{"bbox": [1, 2]}]', "null", '{"caption": null}'])
+def test_json_that_holds_something_else_is_left_aside(content: str, tmp_path: Path) -> None:
+    folder(tmp_path, "a.png", "b.png")
+    put(tmp_path, "a.json", content=content)
+    found = scan(tmp_path, Images(), trigger="zwx")
+    assert captions(found) == {"a.png": "a zwx", "b.png": "a zwx"}
+    told = [(finding.level, finding.what) for finding in found.findings]
+    assert len(told) == (content != "[]")
+    assert all(level == "warning" and "1 .json file without a caption (text, caption, prompt, tags)" in what for level, what in told)
+
+
+def test_json_is_asked_only_where_nothing_else_says(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    for name, content in {"a.txt": "a cat", "a.json": '{"prompt": "no cat"}', "b.json": "{broken", "meta.json": "{}"}.items():
+        put(tmp_path, name, content=content)
+    put(tmp_path, "c.txt", content=" ")
+    put(tmp_path, "c.json", content='"a crow"')
+    put(tmp_path, "metadata.csv", content="file_name,text\nb.png,a bird\nd.png,a dog\n")
+    found = scan(tmp_path, Images())
+    assert captions(found) == {"a.png": "a cat", "b.png": "a bird", "c.png": "a crow", "d.png": "a dog"}
+    assert [finding.level for finding in found.findings] == ["note"]
+    assert found.findings[0].what.endswith("left aside: a.json, b.json, meta.json")
+
+
+def test_a_chosen_key_of_json_is_the_only_one(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png")
+    put(tmp_path, "a.json", content='{"caption": "short", "long": "much longer", "tags": "red"}')
+    assert captions(scan(tmp_path, Images(caption_column="long"))) == {"a.png": "much longer"}
+    assert captions(scan(tmp_path, Images(caption_column="tags"))) == {"a.png": "red"}
+    assert "1 picture and not one caption" in errors(tmp_path, Images(caption_column="lonh"))
+
+
+def test_captions_from_folders_and_names(tmp_path: Path) -> None:
+    folder(tmp_path, "cats/10_tabby_cat/1.png", "cats/2.png", "dogs/red_hound_3.png", "dogs/4.png")
+    put(tmp_path, "dogs/4.txt", content="written")
+    by_folder = {"cats/2.png": "cats", "cats/10_tabby_cat/1.png": "tabby cat", "dogs/red_hound_3.png": "dogs", "dogs/4.png": "written"}
+    assert captions(scan(tmp_path, Images(caption_from_folder=True))) == by_folder
+    both = captions(scan(tmp_path, Images(caption_from_folder=True, caption_from_name=True)))
+    assert both == by_folder | {"dogs/red_hound_3.png": "red hound"}
+
+
+def test_half_a_letter_in_a_table_is_told(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png")
+    put(tmp_path, "metadata.jsonl", content='{"file_name": "a.png", "text": "\\ud83d"}')
+    assert "metadata.jsonl, line 1: 'text' holds \\ud83d at character 0" in errors(tmp_path)

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from aquatint.commands.inspect import Inspect, Unclean, run
+from aquatint.config import SettingsError
 from aquatint.data.contact import MARGIN_PX, contact_sheet
 from aquatint.data.records import BadData
-from aquatint.data.transforms import load_pixels
+from aquatint.data.settings import Images
+from aquatint.data.transforms import View, load_pixels
 from aquatint.errors import AquatintError
 from aquatint.sinks import console
 
@@ -49,7 +51,7 @@ def test_the_sheet_shows_the_very_tensors(tmp_path: Path) -> None:
     list(run(Inspect(data=tmp_path / "data", resolution=64, out=sheet)))
     drawn = np.asarray(Image.open(sheet))
     for path, size, left in ((paths[0], (72, 56), MARGIN_PX), (paths[1], (40, 96), MARGIN_PX * 2 + 96)):
-        pixels, _ = load_pixels(path, size)
+        pixels, _ = load_pixels(path, View(size))
         seen = drawn[MARGIN_PX : MARGIN_PX + size[1], left : left + size[0]].transpose(2, 0, 1) / 127.5 - 1.0
         np.testing.assert_allclose(seen, pixels.numpy(), atol=1e-6)
 
@@ -100,3 +102,38 @@ def test_the_sheet_never_goes_into_the_data(tmp_path: Path) -> None:
         list(run(Inspect(data=tmp_path, out=tmp_path.parent / "sheets")))
     with pytest.raises(BadData, match="no such folder"):
         list(run(Inspect(data=tmp_path / "no")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "resolution"),
+    [
+        (["images.resolution=64", "pictures"], 64),
+        (["--images.resolution", "64", "pictures"], 64),
+        (["images.resolution=64,96", "pictures"], (64, 96)),
+        (["images.resolution=[96, 64]", "pictures"], (96, 64)),
+        (["--images.resolution=64,96", "pictures"], (64, 96)),
+    ],
+)
+def test_one_resolution_or_several(arguments: list[str], resolution: int | tuple[int, ...], tmp_path: Path) -> None:
+    config = Inspect.read(arguments)
+    assert (config.images.resolution, config.data) == (resolution, Path("pictures"))
+    assert config.images.resolutions == ((64,) if resolution == 64 else (64, 96))
+    config.write(tmp_path / "config.yaml")
+    assert Inspect.read(file=tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("wrong", ["4", "[]", "[64,4]", "wide"])
+def test_a_wrong_resolution_is_one_problem(wrong: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Inspect.read(["pictures", f"images.resolution={wrong}"])
+    (problem,) = caught.value.problems
+    assert problem.path == "images.resolution"
+
+
+def test_several_resolutions_are_shown_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "large.png", size=(100, 100))
+    put(tmp_path, "small.png", size=(60, 60))
+    text = output(Inspect(data=tmp_path, images=Images(resolution=(64, 96))), capsys)
+    assert "bucket 64 x 64: 2" in text
+    assert "bucket 96 x 96: 1" in text
+    assert "is enlarged" not in text

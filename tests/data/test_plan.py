@@ -1,65 +1,12 @@
-"""Every record exactly `repeats` times an epoch, the same for any split over processes. R16, R38, R57."""
-
-from collections import Counter
-from itertools import chain
+"""Plans by hand: order, repeats, weights, small sets, and what is refused. What holds of all plans is in test_plan_properties.py."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from aquatint.data.plan import BatchPlan, MicroPlan, derived_repeats
-
-BUCKETS = st.lists(st.integers(0, 4), min_size=1, max_size=60)
-SMALL = st.integers(1, 4)
+from aquatint.data.plan import BatchPlan, derived_repeats
 
 
 def ranks(buckets: list[int], *, num_processes: int, **options: int) -> list[BatchPlan]:
     return [BatchPlan(buckets, num_processes=num_processes, rank=rank, **options) for rank in range(num_processes)]
-
-
-def real(micros: list[MicroPlan]) -> list[tuple[int, int, int]]:
-    """(slot, record, pass) of a step's samples, padding left out, by slot."""
-    samples = chain.from_iterable(zip(m.slots, m.indices, m.epoch_of_each, m.weights, strict=True) for m in micros)
-    return sorted((slot, index, shown) for slot, index, shown, weight in samples if weight)
-
-
-@given(BUCKETS, SMALL, SMALL, SMALL, SMALL, st.integers(0, 3), st.integers(0, 2))
-@settings(max_examples=150, deadline=None)
-def test_an_epoch_shows_every_record_repeats_times(
-    buckets: list[int], batch_size: int, accumulate: int, num_processes: int, repeats: int, seed: int, epoch: int
-) -> None:
-    plans = ranks(buckets, batch_size=batch_size, accumulate=accumulate, num_processes=num_processes, repeats=repeats, seed=seed)
-    steps = plans[0].steps_per_epoch
-    seen: Counter[int] = Counter()
-    passes: Counter[tuple[int, int]] = Counter()
-    for step in range(epoch * steps, (epoch + 1) * steps):
-        by_rank = [plan.plan(step) for plan in plans]
-        assert len({len(micros) for micros in by_rank}) == 1
-        assert 1 <= len(by_rank[0]) <= accumulate
-        micros = list(chain.from_iterable(by_rank))
-        samples = real(micros)
-        assert [slot for slot, _, _ in samples] == list(range(len(samples)))
-        assert len({buckets[index] for micro in micros for index in micro.indices}) == 1
-        assert all(1 <= len(micro.indices) <= batch_size for micro in micros)
-        assert all(micro.total_weight == len(samples) for micro in micros)
-        seen.update(index for _, index, _ in samples)
-        passes.update((index, shown) for _, index, shown in samples)
-    assert seen == Counter(dict.fromkeys(range(len(buckets)), repeats))
-    assert passes == Counter({(i, p): 1 for i in range(len(buckets)) for p in range(epoch * repeats, (epoch + 1) * repeats)})
-
-
-SPLITS = [(1, 1, 8), (8, 1, 1), (2, 2, 2), (4, 2, 1), (1, 8, 1), (2, 1, 4), (3, 1, 2), (1, 3, 2)]
-
-
-@given(BUCKETS, st.sampled_from(SPLITS), st.integers(1, 3))
-@settings(max_examples=100, deadline=None)
-def test_a_step_is_the_same_for_every_split(buckets: list[int], split: tuple[int, int, int], repeats: int) -> None:
-    batch_size, accumulate, num_processes = split
-    whole = BatchPlan(buckets, batch_size=batch_size * accumulate * num_processes, repeats=repeats, seed=5)
-    parts = ranks(buckets, batch_size=batch_size, accumulate=accumulate, num_processes=num_processes, repeats=repeats, seed=5)
-    assert {plan.steps_per_epoch for plan in parts} == {whole.steps_per_epoch}
-    for step in range(2 * whole.steps_per_epoch):
-        assert real(list(chain.from_iterable(plan.plan(step) for plan in parts))) == real(list(whole.plan(step)))
 
 
 def test_a_plan_is_a_pure_function_of_the_step() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from aquatint.data.places import File
 from aquatint.data.records import BadData, scan, survey
 from aquatint.data.settings import Images
 
@@ -41,7 +42,7 @@ def test_records_in_natural_order_with_hash_and_upright_size(tmp_path: Path) -> 
     assert (records[0].width_px, records[0].height_px) == (12, 20)
     assert (records[1].width_px, records[1].height_px) == (20, 12)
     assert records[1].content_hash == hashlib.sha256((tmp_path / "10.png").read_bytes()).hexdigest()
-    assert records[1].path.samefile(tmp_path / "10.png")
+    assert records[1].place == File(tmp_path / "10.png")
     assert {record.weight for record in records} == {1.0}
 
 

@@ -99,5 +99,5 @@ def test_the_map_names_every_file(root: Path) -> None:
 
 
 def _room(section: str) -> str:
-    named = re.match(r"`(\w+)/`", section)
+    named = re.match(r"`([\w/]+)/`", section)
     return named[1] if named else "."

@@ -1,5 +1,7 @@
 """The loss of a sample depends on that sample alone; times follow their distributions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -75,3 +77,19 @@ def test_logit_normal_times_have_the_quantiles_of_their_definition(mean, std, sh
     edges = LogitNormal(mean, std, shift)(torch.tensor([0.0, 1.0]))
     assert torch.isfinite(edges).all()
     assert ((edges > 0) & (edges < 1)).all()
+
+
+def test_a_mask_counts_what_it_lets_through() -> None:
+    objective = Objective(PROCESS, "epsilon")
+    lesson = objective.lesson(X_0, random=SampleRandom(0, 0, range(5)))
+    plain = objective.losses(network, lesson)
+    torch.testing.assert_close(objective.losses(network, replace(lesson, mask_B1HW=torch.ones_like(X_0[:, :1]))), plain)
+    half = torch.zeros_like(X_0[:, :1])
+    half[..., : X_0.shape[-1] // 2] = 1
+    error = (network(lesson.x_t_BCHW, lesson.t_B) - lesson.wanted_BCHW).square()[..., : X_0.shape[-1] // 2]
+    torch.testing.assert_close(objective.losses(network, replace(lesson, mask_B1HW=half)), error.flatten(1).mean(1))
+    torch.testing.assert_close(objective.losses(network, replace(lesson, mask_B1HW=0.3 * half)), error.flatten(1).mean(1))
+    assert objective.losses(network, replace(lesson, mask_B1HW=0 * half)).abs().max() == 0
+    both = lesson + replace(lesson, mask_B1HW=half)
+    assert torch.equal(both.mask, torch.cat([torch.ones_like(half), half]))
+    assert (lesson + lesson).mask_B1HW is None

@@ -14,6 +14,7 @@ from aquatint.data.settings import Images
 from aquatint.errors import AquatintError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from rich.table import Table
     from torch import Tensor
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from aquatint.data.transforms import Geometry
     from aquatint.training.events import Event
 
-MAX_UPSCALE, MAX_CROPPED_SHARE = 1.5, 0.2
-"""Beyond these a picture is warned of."""
+MAX_CROPPED_SHARE = 0.2
+"""Beyond this, as beyond MAX_UPSCALE, a picture is warned of."""
 PICTURES_ON_A_SHEET = 200
 
 
@@ -43,7 +44,7 @@ class Inspect(Config):
     base_multiple: int = Field(default=8, ge=1)
     """Sides must be divisible by this for the model."""
     out: Path | None = None
-    """Where to write a contact sheet (PNG)."""
+    """Where to write what was found, with pictures (HTML), or a contact sheet alone (PNG)."""
     strict: bool = False
     """Warnings end with exit code 1."""
 
@@ -61,25 +62,33 @@ class Unclean(AquatintError):
 
 
 def run(config: Inspect) -> Iterator[Event | Table | str]:
-    """Yields the sheets drawn, a table of the pictures, the buckets, and the findings.
+    """Yields the sheets drawn, a table of the pictures, the buckets, the findings, and where the page is.
 
     Raises BadData if there is no such folder, Unclean with exit code 2 for errors and, if strict, 1 for warnings.
     """
-    from aquatint.data.buckets import assign
+    from aquatint.data.buckets import samples
+    from aquatint.data.diagnosis import diagnose
     from aquatint.data.records import survey
     from aquatint.training.events import Noted
 
     _check_out(config)
     found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False)
-    sizes = assign(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
-    geometries: list[Geometry] = []
-    yield from _look(config, found.records, sizes=sizes, geometries=geometries)
-    yield _table(found.records, sizes, geometries=geometries)
+    shown = samples(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
+    records, sizes = [found.records[each.record] for each in shown], [each.size for each in shown]
+    geometries = _geometries(records, sizes, images=config.images)
+    if config.out is not None and not _is_page(config.out):
+        yield from _sheets(config, records, sizes=sizes)
+    yield _table(records, sizes, geometries=geometries)
     for size, count in sorted(Counter(sizes).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
-    findings = [*found.findings, *_fitting(found.records, geometries)]
+    written = {record.name: record.written for record in found.records}
+    diagnosed = diagnose(found.records, trigger=config.trigger, written=written, source=str(config.data))
+    findings = [*found.findings, *_fitting(records, geometries), *diagnosed]
     for finding in findings:
         yield f"{finding.level}: {finding}"
+    if config.out is not None and _is_page(config.out):
+        _write_page(config, records, sizes=sizes, findings=findings)
+        yield f"page: {config.out}"
     levels = {finding.level for finding in findings}
     if "error" in levels or ("warning" in levels and config.strict):
         raise Unclean(config.data, findings)
@@ -87,37 +96,62 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
         yield Noted(step=0, text=f"{config.data} can be trained on, but see the warnings above", is_warning=True)
 
 
-def _look(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Size], geometries: list[Geometry]) -> Iterator[str]:
-    """Load each picture as training does, note its geometry, and draw it if a sheet is asked for."""
+def _geometries(records: Sequence[ImageRecord], sizes: Sequence[Size], *, images: Images) -> list[Geometry]:
+    from aquatint.data.transforms import geometry_of, record_views
+
+    pairs = zip(records, sizes, strict=True)
+    return [geometry_of((r.width_px, r.height_px), record_views(r, size, images=images)[0]) for r, size in pairs]
+
+
+def _seen(record: ImageRecord, size: Size, *, images: Images) -> Tensor:
+    """The very pixels that training encodes; of several views the first."""
+    from aquatint.data.transforms import load_pixels, record_views
+
+    return load_pixels(record.place, record_views(record, size, images=images)[0])[0]
+
+
+def _sheets(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Size]) -> Iterator[str]:
     from aquatint.data.contact import contact_sheet
-    from aquatint.data.transforms import load_pixels
 
-    def pixels(start: int) -> Iterator[Tensor]:
-        page = slice(start, start + PICTURES_ON_A_SHEET)
-        for record, size in zip(records[page], sizes[page], strict=True):
-            tensor, geometry = load_pixels(record.path, size, matte=config.images.matte)
-            geometries.append(geometry)
-            yield tensor
-
+    assert config.out is not None
     for number, start in enumerate(range(0, len(records), PICTURES_ON_A_SHEET), 1):
-        if config.out is None:
-            for _ in pixels(start):
-                pass
-            continue
-        captions = [record.caption or "(no caption)" for record in records[start : start + PICTURES_ON_A_SHEET]]
+        page = slice(start, start + PICTURES_ON_A_SHEET)
+        seen = (_seen(record, size, images=config.images) for record, size in zip(records[page], sizes[page], strict=True))
         path = config.out if number == 1 else config.out.with_stem(f"{config.out.stem}_{number}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(pixels(start), captions).save(path, format="PNG")
+        contact_sheet(seen, [record.caption or "(no caption)" for record in records[page]]).save(path, format="PNG")
         yield f"contact sheet: {path}"
 
 
 def _check_out(config: Inspect) -> None:
     if config.out is None:
         return
-    if config.out.suffix.lower() != ".png":
-        raise AquatintError(f"out={config.out} must name a PNG file, such as {config.out / 'contact.png'}")
+    if config.out.suffix.lower() != ".png" and not _is_page(config.out):
+        raise AquatintError(f"out={config.out} must name an HTML or PNG file, such as {config.out / 'page.html'}")
     if config.out.resolve().is_relative_to(config.data.resolve()):
         raise AquatintError(f"out={config.out} lies inside {config.data}, where nothing is ever written: choose another place")
+
+
+def _is_page(out: Path) -> bool:
+    return out.suffix.lower() in (".html", ".htm")
+
+
+def _write_page(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[Size], findings: Sequence[Finding]) -> None:
+    from aquatint.atomic import replacing
+    from aquatint.data.page import page
+    from aquatint.data.transforms import to_image
+
+    shown = {record.name: (record, size) for record, size in zip(records, sizes, strict=True)}
+
+    def as_seen(name: str) -> Image.Image:
+        record, size = shown[name]
+        return to_image(_seen(record, size, images=config.images))
+
+    assert config.out is not None
+    text = page(records, sizes=sizes, findings=findings, thumbnail=as_seen, title=config.data.resolve().name)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(config.out) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], *, geometries: Sequence[Geometry]) -> Table:
@@ -135,6 +169,7 @@ def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], *, geometries:
 
 def _fitting(records: Sequence[ImageRecord], geometries: Sequence[Geometry]) -> list[Finding]:
     """Pictures that lose much by enlarging or cropping."""
+    from aquatint.data.buckets import MAX_UPSCALE
     from aquatint.data.findings import Finding
 
     findings = []

@@ -68,13 +68,22 @@ class Lesson:
     x_t_BCHW: Tensor
     t_B: Tensor
     wanted_BCHW: Tensor
+    mask_B1HW: Tensor | None = None
+    """How much each place counts, in [0, 1]; None for all alike."""
 
     def to(self, device: torch.device) -> "Lesson":
-        return Lesson(self.x_t_BCHW.to(device), self.t_B.to(device), self.wanted_BCHW.to(device))
+        mask = None if self.mask_B1HW is None else self.mask_B1HW.to(device)
+        return Lesson(self.x_t_BCHW.to(device), self.t_B.to(device), self.wanted_BCHW.to(device), mask)
 
     def __add__(self, other: "Lesson") -> "Lesson":
         pairs = ((self.x_t_BCHW, other.x_t_BCHW), (self.t_B, other.t_B), (self.wanted_BCHW, other.wanted_BCHW))
-        return Lesson(*(torch.cat(pair) for pair in pairs))
+        x_t, t, wanted = (torch.cat(pair) for pair in pairs)
+        return Lesson(x_t, t, wanted, None if self.mask_B1HW is other.mask_B1HW is None else torch.cat([self.mask, other.mask]))
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, 1, H, W), ones where there is none."""
+        return torch.ones_like(self.wanted_BCHW[:, :1]) if self.mask_B1HW is None else self.mask_B1HW
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,16 @@ class Objective:
         return replace(self, weighting=weighting)
 
     def losses(self, network: Network, lesson: Lesson) -> Tensor:
-        """Loss of each sample, (B,); what a sample is worth is the caller's business."""
-        error = network(lesson.x_t_BCHW, lesson.t_B).float() - lesson.wanted_BCHW.float()
-        return self.weighting(self.process, self.prediction, t=lesson.t_B) * error.square().flatten(1).mean(1)
+        """Loss of each sample, (B,); what a sample is worth is the caller's business.
+
+        With a mask it is the mean over what the mask lets count, so that a small region pulls as hard as a whole picture.
+        """
+        error = (network(lesson.x_t_BCHW, lesson.t_B).float() - lesson.wanted_BCHW.float()).square()
+        weight = self.weighting(self.process, self.prediction, t=lesson.t_B)
+        if lesson.mask_B1HW is None:
+            return weight * error.flatten(1).mean(1)
+        counted = lesson.mask_B1HW.float().flatten(1).sum(1) * error.shape[1]
+        return weight * (error * lesson.mask_B1HW).flatten(1).sum(1) / counted.clamp(min=1e-6)
 
     def lesson(self, x_0: Tensor, *, random: SampleRandom) -> Lesson:
         """Denoise x_0 at a time and from a noise of this step's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from aquatint.data.records import ImageRecord
@@ -12,6 +13,8 @@ from aquatint.errors import AquatintError
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
+MAX_UPSCALE = 1.5
+"""A picture that is enlarged more on its sides is shown soft, and teaches that."""
 MAX_ASPECT = 2.4
 """Of width to height or height to width; longer pictures are cropped. 2.4 is the longest that SDXL was trained on."""
 STEPS_PER_SIDE = 16
@@ -52,7 +55,32 @@ def bucket_of(width_px: int, height_px: int, *, resolution: int, multiple: int, 
     return min(sizes(resolution, multiple), key=lambda size: (abs(math.log(size[0] / size[1]) - aspect), size))
 
 
-def assign(records: Sequence[ImageRecord], images: Images, *, resolution: int, multiple: int) -> list[Size]:
-    """The size at which each record is shown; `resolution` counts where the settings name none."""
-    wanted = images.resolution or resolution
-    return [bucket_of(r.width_px, r.height_px, resolution=wanted, multiple=multiple, buckets=images.buckets) for r in records]
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture at one of the sizes at which it is shown."""
+
+    record: int
+    """Index of it."""
+    size: Size
+
+
+def samples(records: Sequence[ImageRecord], images: Images, *, resolution: int, multiple: int) -> list[Shown]:
+    """What an epoch shows, in the order of the records: each at every size that is right for it, its `repeats` times over.
+
+    `resolution` counts where the settings name none. Raises AquatintError for a resolution that is no multiple.
+    """
+    asked = images.resolutions or (resolution,)
+    return [
+        Shown(index, size)
+        for index, record in enumerate(records)
+        for size in _sizes_of(record, asked, multiple=multiple, buckets=images.buckets)
+        for _ in range(record.repeats)
+    ]
+
+
+def _sizes_of(record: ImageRecord, asked: Sequence[int], *, multiple: int, buckets: bool) -> list[Size]:
+    """Those of the resolutions, ascending, that enlarge a picture no more than MAX_UPSCALE, or the smallest."""
+    width, height = record.width_px, record.height_px
+    found = dict.fromkeys(bucket_of(width, height, resolution=side, multiple=multiple, buckets=buckets) for side in asked)
+    smallest, *others = found
+    return [smallest, *(size for size in others if max(size[0] / width, size[1] / height) <= MAX_UPSCALE)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,12 +40,6 @@ def entry_key(*parts: str) -> str:
     return blake2b(b"".join(len(part.encode()).to_bytes(8, "big") + part.encode() for part in parts), digest_size=20).hexdigest()
 
 
-def default_root() -> Path:
-    """$AQUATINT_CACHE, or ~/.cache/aquatint."""
-    chosen = os.environ.get("AQUATINT_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "aquatint"
-
-
 class TensorCache:
     """Entries in one folder; several processes may use it at once."""
 
@@ -71,6 +64,7 @@ class TensorCache:
 
         `compute` gets at most `chunk` indices of one group at a time; equal keys are computed once. `progress` is told
         (entries at hand, entries asked for). Raises NotFinite, naming the entry by `name_of`; what was computed is kept.
+        What is returned is mapped from files, so that a large set does not fill the memory.
         """
         found = self._read(set(keys))
         missing = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}
@@ -80,10 +74,11 @@ class TensorCache:
             for indices in _batches(sorted(missing.values()), chunk, group_of=group_of):
                 for index, computed in zip(indices, compute(indices), strict=True):
                     found[keys[index]] = self._keep(keys[index], _checked(computed, name_of(index)))
-                self._flush_if_due()
+                if self._is_flush_due():
+                    found |= self._flush()
                 progress(len(found), num_keys)
         finally:
-            self._flush()
+            found |= self._flush()
         return [found[key] for key in keys]
 
     def _read(self, wanted: set[str]) -> dict[str, Entry]:
@@ -135,20 +130,24 @@ class TensorCache:
         self._pending_bytes += sum(tensor.nbytes for tensor in entry.values())
         return entry
 
-    def _flush_if_due(self) -> None:
+    def _is_flush_due(self) -> bool:
         is_full = self._pending_bytes >= FLUSH_BYTES or len(self._pending) >= FLUSH_ENTRIES
-        if is_full or time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self._flush()
+        return is_full or time.monotonic() - self._flushed >= FLUSH_SECONDS
 
-    def _flush(self) -> None:
+    def _flush(self) -> dict[str, Entry]:
+        """Those of the entries just written that can be mapped from their file, instead of those held."""
+        mapped: dict[str, Entry] = {}
         if self._pending and self._can_write:
             try:
-                write_shard(self._root, self._pending)
+                mapped = read_entries(write_shard(self._root, self._pending), self._pending)
+            except ValueError:  # damaged or taken away as soon as it was written: what is held is good
+                mapped = {}
             except OSError as error:
                 self._can_write = False
                 reason = error.strerror or str(error)
                 self._warn(f"the cache {self._root} cannot be written ({reason}): going on in memory, nothing is kept for the next run")
         self._pending, self._pending_bytes, self._flushed = {}, 0, time.monotonic()
+        return mapped
 
 
 def _batches(indices: Sequence[int], chunk: int, *, group_of: Callable[[int], object]) -> Iterator[list[int]]:

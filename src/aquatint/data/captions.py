@@ -14,9 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aquatint.data.findings import Finding
+from aquatint.data.parquet import Records, parquet_rows
 
-SIDECARS = (".txt", ".caption")
-TABLES = ("metadata.csv", "metadata.jsonl")
+SIDECARS = (".txt", ".caption", ".json")
+"""What stands beside a picture; a .json file is asked only where nothing else says (`json_captions.py`)."""
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 COLUMNS = ("text", "caption", "prompt")
 """Names under which a table's captions are looked for, in this order."""
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -32,6 +34,7 @@ class Row:
     picture: str
     """Name relative to the source, posix, NFC; of a sidecar: without suffix."""
     text: str
+    """Tidied."""
     place: str
 
 
@@ -67,6 +70,12 @@ def caption_of(caption: str | None, *, name: str, trigger: str | None = None, te
     return spelled(caption, trigger) if mention(trigger).search(caption) else f"{trigger}, {caption}"
 
 
+def tidy(text: str, lines: str) -> str:
+    """Runs of white space as one space each; of a text whose lines are to be chosen from (`choose`) every line by itself."""
+    kept = [" ".join(line.split()) for line in (text.splitlines() if lines == "choose" else [text])]
+    return "\n".join(line for line in kept if line)
+
+
 def mention(trigger: str) -> re.Pattern[str]:
     """Finds the trigger as a word, in any case."""
     return re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
@@ -90,39 +99,48 @@ def words_of(name: str) -> str:
     return re.sub(r"[\s-]*(\(\d+\)|\b\d+)$", "", stem).strip()
 
 
-def sidecar_rows(root: Path, names: Sequence[str]) -> tuple[list[Row], list[Finding]]:
-    """Captions of the files `names` (relative, posix) that stand beside pictures."""
+def words_of_folder(name: str) -> str:
+    """File name -> words of the folder it is in, without kohya's number of repeats: `cats/10_tabby_cat/1.png` -> `tabby cat`."""
+    return re.sub(r"[_\s]+", " ", re.sub(r"^\d+_", "", PurePosixPath(name).parent.name)).strip()
+
+
+def sidecar_rows(root: Path, names: Sequence[str], *, lines: str = "join") -> tuple[list[Row], list[Finding]]:
+    """Captions of the text files `names` (relative, posix) that stand beside pictures; `lines` as in `tidy`."""
     rows, findings = [], []
     for name in names:
-        text, problems = _text(root, name)
+        text, problems = read_text(root, name)
         findings += problems
         if text is not None:
-            rows.append(Row(same(str(PurePosixPath(name).with_suffix(""))), " ".join(text.split()), name))
+            rows.append(Row(stem_of(name), tidy(text, lines), name))
     return rows, findings
 
 
-def table_rows(root: Path, name: str, *, column: str | None) -> tuple[list[Row], list[Finding]]:
-    """Captions of one metadata.csv or metadata.jsonl; its `file_name` is relative to its own folder."""
-    text, findings = _text(root, name)
-    if text is None:
-        return [], findings
-    read = _csv_records if name.lower().endswith(".csv") else _json_records
+def table_rows(root: Path, name: str, *, column: str | None, lines: str = "join") -> tuple[list[Row], list[Finding]]:
+    """Captions of one of the TABLES; its `file_name` is relative to its own folder; `lines` as in `tidy`."""
+    read, findings = _table_records(root, name)
     records, problems = [], []
-    for line, record in read(text):
+    for line, record in read:
         if isinstance(record, str):
             problems.append(Finding("error", f"{name}, line {line}", record))
         else:
             records.append((line, record))
     if not records:
-        return [], [*findings, *problems, Finding("warning", name, "holds no captions")]
+        return [], [*findings, *problems, *([] if findings or problems else [Finding("warning", name, "holds no captions")])]
     known = list(dict.fromkeys(key for _, record in records for key in record))
     chosen = [column] if column else [known_name for known_name in COLUMNS if known_name in known]
     if "file_name" not in known or not chosen or chosen[0] not in known:
         return [], [*findings, *problems, _no_column(name, known, column=column)]
     if len(chosen) > 1:
         findings.append(Finding("note", name, f"captions are read from {chosen[0]!r}, not {chosen[1]!r}", "choose by caption_column"))
-    rows, more = _rows(name, records, column=chosen[0])
+    rows, more = _rows(name, records, column=chosen[0], lines=lines)
     return rows, [*findings, *problems, *more]
+
+
+def _table_records(root: Path, name: str) -> tuple[Records, list[Finding]]:
+    if name.lower().endswith(".parquet"):
+        return parquet_rows(root / name), []
+    text, findings = read_text(root, name)
+    return (_csv_records if name.lower().endswith(".csv") else _json_records)(text or ""), findings
 
 
 def same(name: str) -> str:
@@ -130,17 +148,46 @@ def same(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _rows(name: str, records: Sequence[tuple[int, Mapping[str, Any]]], *, column: str) -> tuple[list[Row], list[Finding]]:
+def stem_of(name: str) -> str:
+    """What a sidecar and its picture have in common."""
+    path = PurePosixPath(name)
+    return same(str(path.with_suffix("").with_suffix("") if name.lower().endswith(".nii.gz") else path.with_suffix("")))
+
+
+def read_text(root: Path, name: str) -> tuple[str | None, list[Finding]]:
+    """The text of a file, None where it has none; see `decode`."""
+    most_mib = MAX_CAPTION_MIB if name.lower().endswith(SIDECARS) else MAX_TABLE_MIB
+    try:
+        with (root / name).open("rb") as file:
+            content = file.read((most_mib << 20) + 1)
+    except OSError as error:
+        return None, [Finding("error", name, f"cannot be read ({error.strerror})")]
+    if len(content) > most_mib << 20:
+        return None, [Finding("error", name, f"has more than {most_mib} MiB", "captions are a few words; remove it")]
+    return decode(content, name)
+
+
+def no_text(value: object) -> str | None:
+    """Why a value from JSON is no caption; None if it is one."""
+    if not isinstance(value, str):
+        return f"is {json.dumps(value)[:60]}, not a text"
+    broken = re.search("[\ud800-\udfff\0]", value)
+    return f"holds \\u{ord(broken[0]):04x} at character {broken.start()}, which is no letter" if broken else None
+
+
+def _rows(
+    name: str, records: Sequence[tuple[int, Mapping[str, Any]]], *, column: str, lines: str
+) -> tuple[list[Row], list[Finding]]:
     folder, rows, findings = PurePosixPath(name).parent, [], []
     for line, record in records:
         picture, text, place = record.get("file_name"), record.get(column), f"{name}, line {line}"
         if not isinstance(picture, str) or not picture.strip():
             findings.append(Finding("error", place, "has no file_name"))
-        elif text is not None and not isinstance(text, str):
-            findings.append(Finding("error", place, f"{column!r} is {json.dumps(text)[:60]}, not a text"))
+        elif text is not None and (problem := no_text(text)):
+            findings.append(Finding("error", place, f"{column!r} {problem}"))
         else:
             path = str(folder / picture.strip().replace("\\", "/"))
-            rows.append(Row(same(path), " ".join((text or "").split()), place))
+            rows.append(Row(same(path), tidy(text or "", lines), place))
     return rows, findings
 
 
@@ -176,22 +223,12 @@ def _json_records(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             continue
         try:
             record = json.loads(written)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             yield line, f"is not JSON ({error})"
+        except RecursionError:
+            yield line, "is nested too deeply"
         else:
             yield line, record if isinstance(record, dict) else "is not a JSON object"
-
-
-def _text(root: Path, name: str) -> tuple[str | None, list[Finding]]:
-    most_mib = MAX_TABLE_MIB if PurePosixPath(name).name.lower() in TABLES else MAX_CAPTION_MIB
-    try:
-        with (root / name).open("rb") as file:
-            content = file.read((most_mib << 20) + 1)
-    except OSError as error:
-        return None, [Finding("error", name, f"cannot be read ({error.strerror})")]
-    if len(content) > most_mib << 20:
-        return None, [Finding("error", name, f"has more than {most_mib} MiB", "captions are a few words; remove it")]
-    return decode(content, name)
 
 
 def _wide(content: bytes) -> str | None:

@@ -22,6 +22,8 @@ class Finding:
     """Name relative to the folder, or the folder itself."""
     what: str
     advice: str = ""
+    others: tuple[str, ...] = ()
+    """Further pictures that it is about, by name."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}" + (f" -> {self.advice}" if self.advice else "")
@@ -30,7 +32,7 @@ class Finding:
 class BadData(AquatintError):
     """Every problem with a picture folder at once; `findings` holds them."""
 
-    def __init__(self, source: Path, findings: Iterable[Finding]):
+    def __init__(self, source: Path | str, findings: Iterable[Finding]):
         self.findings = tuple(findings)
         errors = [finding for finding in self.findings if finding.level == "error"]
         lines = [str(finding) for finding in errors[:SHOWN]]

@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
-from aquatint.data.captions import SIDECARS, TABLES, Row, caption_of, same, sidecar_rows, table_rows, words_of
+from aquatint.data.captions import SIDECARS, TABLES, Row, caption_of, same, sidecar_rows, stem_of, table_rows, words_of, words_of_folder
 from aquatint.data.findings import Finding, counted, listed
+from aquatint.data.json_captions import json_rows
 from aquatint.data.settings import Images
 from aquatint.data.tree import Listing
 
 
-def match_captions(
-    source: Path, listing: Listing, *, images: Images, names: Sequence[str], trigger: str | None, needs_captions: bool
-) -> tuple[dict[str, str], list[Finding]]:
-    """Name of each readable picture (`names`) -> what the model reads, empty if nothing says; and the findings.
-
-    Without need of captions no finding is an error.
-    """
-    written, findings = _written(source, listing, images=images)
-    if images.caption_from_name:
-        named = {name: words_of(name) for name in names if name not in written}
-        written.update({name: words for name, words in named.items() if words})
-    findings += _unused(images, trigger)
-    given = {name: caption_of(written.get(name), name=name, trigger=trigger, template=images.template) for name in names}
-    findings += _missing(source, given, written=written, images=images, trigger=trigger)
-    if not needs_captions:
-        findings = [replace(finding, level="warning") if finding.level == "error" else finding for finding in findings]
-    return {name: caption or "" for name, caption in given.items()}, findings
-
-
-def _written(source: Path, listing: Listing, *, images: Images) -> tuple[dict[str, str], list[Finding]]:
-    """Captions as they stand in files, and orphans, quarrels and damage among them."""
+def written_captions(source: Path, listing: Listing, *, images: Images) -> tuple[dict[str, str], list[Finding]]:
+    """Name of each picture that has one -> its caption as it stands in files; and the findings."""
     by_stem: dict[str, list[str]] = {}
     for picture in listing.pictures:
-        by_stem.setdefault(same(str(PurePosixPath(picture).with_suffix(""))), []).append(picture)
-    beside = [name for name in listing.sidecars if same(str(PurePosixPath(name).with_suffix(""))) in by_stem]
-    orphans = [name for name in listing.sidecars if name not in set(beside)]
-    rows, findings = sidecar_rows(source, beside)
+        by_stem.setdefault(stem_of(picture), []).append(picture)
+    beside = [name for name in listing.sidecars if stem_of(name) in by_stem]
+    orphans = [name for name in listing.sidecars if stem_of(name) not in by_stem]
+    rows, findings = sidecar_rows(source, [name for name in beside if not _is_json(name)], lines=images.caption_lines)
     found = [(picture, row) for row in rows for picture in by_stem[row.picture]]
     by_name = {same(picture): picture for picture in listing.pictures}
     for table in listing.tables:
-        rows, problems = table_rows(source, table, column=images.caption_column)
+        rows, problems = table_rows(source, table, column=images.caption_column, lines=images.caption_lines)
         findings += problems
         found += [(by_name[row.picture], row) for row in rows if row.picture in by_name]
         orphans += [row.place + f" ({row.picture})" for row in rows if row.picture not in by_name]
+    said = {picture for picture, row in found if row.text}
+    asked = [name for name in beside if _is_json(name) and not said.issuperset(by_stem[stem_of(name)])]
+    rows, problems = json_rows(source, asked, images=images)
+    found += [(picture, row) for row in rows for picture in by_stem[row.picture] if picture not in said]
+    aside = {name for name in listing.sidecars if _is_json(name)} - {*asked}
+    findings += [*problems, *_left(source, [name for name in orphans if name not in aside], aside=sorted(aside))]
+    return _agreed(found, findings), findings
+
+
+def check_captions(source: Path, written: Mapping[str, str | None], *, images: Images, trigger: str | None) -> list[Finding]:
+    """What is to be said of settings that cannot be filled, and of pictures (name -> caption as written) without a caption."""
+    given = {name: caption_of(text, name=name, trigger=trigger, template=images.template) for name, text in written.items()}
+    without = {name for name, text in written.items() if not text}
+    return [*_unused(images, trigger), *_missing(source, given, bare=without, images=images, trigger=trigger)]
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
+def stand_in(name: str, images: Images) -> str:
+    """What is said of a picture by its name, or else by its folder, where that is asked for."""
+    return (words_of(name) if images.caption_from_name else "") or (words_of_folder(name) if images.caption_from_folder else "")
+
+
+def _left(source: Path, orphans: Sequence[str], *, aside: Sequence[str]) -> list[Finding]:
+    """What was not read: captions of no picture, and .json files of pictures that have a caption elsewhere, or of none."""
+    findings = []
     if orphans:
         findings.append(Finding("warning", str(source), f"{counted(len(orphans), 'caption')} without a picture: {listed(orphans)}"))
-    return _agreed(found, findings), findings
+    if aside:
+        what = f"{counted(len(aside), '.json file')} of no picture, or of one with a caption elsewhere, left aside: {listed(aside)}"
+        findings.append(Finding("note", str(source), what))
+    return findings
 
 
 def _agreed(found: Sequence[tuple[str, Row]], findings: list[Finding]) -> dict[str, str]:
@@ -79,9 +91,9 @@ def _unused(images: Images, trigger: str | None) -> list[Finding]:
 
 
 def _missing(
-    source: Path, given: Mapping[str, str | None], *, written: Mapping[str, str], images: Images, trigger: str | None
+    source: Path, given: Mapping[str, str | None], *, bare: Collection[str], images: Images, trigger: str | None
 ) -> list[Finding]:
-    without, bare = [name for name, caption in given.items() if not caption], [name for name in given if name not in written]
+    without = [name for name, caption in given.items() if not caption]
     if not given or (images.template is not None and "{trigger}" in images.template and trigger is None):
         return []
     if without and len(without) == len(given):
@@ -90,9 +102,12 @@ def _missing(
         what = f"{counted(len(without), 'picture')} of {len(given):,} without a caption: {listed(without)}"
         if images.allow_missing_captions:
             return [Finding("warning", str(source), f"{what}; theirs is empty")]
-        return [Finding("error", str(source), what, "write them, or set images.allow_missing_captions or images.caption_from_name")]
+        advice = "write them, or set images.captioner, images.caption_from_name or images.allow_missing_captions"
+        return [Finding("error", str(source), what, advice)]
     if trigger is not None and images.template is None and 0 < len(bare) < len(given):
-        what = f"{counted(len(bare), 'picture')} of {len(given):,} without a caption read {given[bare[0]]!r}: {listed(bare)}"
+        names = [name for name in given if name in bare]
+        first = names[0]
+        what = f"{counted(len(bare), 'picture')} of {len(given):,} without a caption read {given[first]!r}: {listed(names)}"
         return [Finding("warning", str(source), what)]
     return []
 

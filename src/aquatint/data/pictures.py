@@ -9,7 +9,9 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from aquatint.data import scans
 from aquatint.data.colours import as_rgb, note_numbers
+from aquatint.data.places import File, Place, Slice
 from aquatint.errors import AquatintError
 
 FORMATS = {
@@ -32,17 +34,19 @@ MAX_PIXELS = 178_956_970
 """A header that announces more is never decoded (16 bytes a pixel in the worst mode: 2.7 GiB)."""
 EXPANSIONS = ((1 << 24, 250), (1 << 22, 4000))
 """Pixels, and how many times its own size a file of more of them may be when decoded: photographs 10 to 100 times, one colour 1000."""
-MAX_SCANS = 100
-"""Passes in which a JPEG builds up its picture: cameras and browsers use 1 to 12, and each goes over all of it."""
+MAX_PASSES = 100
+"""In which a JPEG builds up its picture: cameras and browsers use 1 to 12, and each goes over all of it."""
+BITS_OF_A_PIXEL = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
+"""Where they are not 8 times the number of bands."""
+MOVING = ("GIF", "PNG", "WEBP", "AVIF")
+
+ORIENTATION = 0x0112
+"""EXIF's number for it; from 5 on it exchanges width and height."""
 TURNS = dict(enumerate((
     Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
     Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
 ), 2))  # fmt: skip
-"""EXIF's orientation -> what makes it upright."""
-ORIENTATION = 0x0112
-NUM_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
-"""Of a pixel, where it is not 8 times the number of bands."""
-MOVING = ("GIF", "PNG", "WEBP", "AVIF")
+"""Orientation -> what makes it upright."""
 
 _OTHERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the picture", "run `git lfs pull`"),
@@ -57,9 +61,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MA
 class BadPicture(AquatintError):
     """A file that cannot be a training picture; `reason` says why, `advice` what would help."""
 
-    def __init__(self, path: Path, reason: str, advice: str = ""):
-        self.path, self.reason, self.advice = path, reason, advice
-        super().__init__(f"{path} {reason}" + (f": {advice}" if advice else ""))
+    def __init__(self, place: Place, reason: str, advice: str = ""):
+        self.place, self.reason, self.advice = place, reason, advice
+        super().__init__(f"{place} {reason}" + (f": {advice}" if advice else ""))
 
 
 @dataclass(frozen=True)
@@ -70,63 +74,84 @@ class Picture:
     """Pillow's name of what the file holds."""
     remarks: tuple[str, ...]
     """What a reader of the file should know: animation, a lost profile, how unusual values were scaled."""
+    size: tuple[int, int]
+    """Width and height in pixels of the upright picture; of `image` too, unless less was asked for."""
 
 
-def open_picture(path: Path, *, matte: str = "white") -> Image.Image:
+def open_picture(place: Place | Path, *, matte: str = "white") -> Image.Image:
     """RGB, 8 bits, upright, in sRGB; transparency lies over `matte`. Raises BadPicture."""
-    return read_picture(path, matte=matte).image
+    return read_picture(place, matte=matte).image
 
 
-def read_picture(path: Path, *, matte: str = "white", content: bytes | None = None) -> Picture:
-    """The whole file decoded; `content` is its bytes, if they are at hand. Raises BadPicture."""
-    content = path.read_bytes() if content is None else content
-    image = _opened(path, content)
+def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | None = None, enough_px: int | None = None) -> Picture:
+    """The whole file decoded; `content` is its bytes, if they are at hand. Raises BadPicture, and OSError where it cannot be read.
+
+    With `enough_px` a JPEG may come in fewer pixels, but with a shorter side of at least that: its decoder then does less for each
+    and still reads all of the file.
+    """
+    place = File(place) if isinstance(place, Path) else place
+    content = place.read() if content is None else content
+    if isinstance(place, Slice):
+        return _sliced(place, content)
+    image = _opened(place, content)
     try:
         remarks = _remarks(image)
     except Exception:  # what is behind the first picture may be damaged in any way
-        image, remarks = _opened(path, content), ["has further pictures that cannot be read: the first is used"]
+        image, remarks = _opened(place, content), ["has further pictures that cannot be read: the first is used"]
     mode, file_format = image.mode, image.format
     note_numbers(image)
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, and would hide half a picture
+    whole = image.size
+    if enough_px and min(whole) > enough_px:
+        image.draft(image.mode, tuple(side * enough_px // min(whole) for side in whole))  # type: ignore[arg-type]
     try:
         image.load()
     except Exception as error:  # decoders raise OSError, EOFError, SyntaxError, ValueError, struct.error …
-        raise BadPicture(path, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
+        raise BadPicture(place, f"is cut off or damaged ({error})", "replace it with a whole copy") from error
     try:
-        pixels, more = as_rgb(_upright(image, remarks), matte=matte, file_format=file_format)
+        upright, is_turned = _upright(image, remarks)
+        pixels, more = as_rgb(upright, matte=matte, file_format=file_format)
     except Exception as error:
-        raise BadPicture(path, str(error) if isinstance(error, ValueError) else f"cannot be brought to colours ({error!r})") from error
-    return Picture(pixels, mode, (*remarks, *more))
+        raise BadPicture(place, str(error) if isinstance(error, ValueError) else f"cannot be brought to colours ({error!r})") from error
+    return Picture(pixels, mode, (*remarks, *more), whole[::-1] if is_turned else whole)
 
 
-def _opened(path: Path, content: bytes) -> ImageFile.ImageFile:
+def _sliced(place: Slice, content: bytes) -> Picture:
+    try:
+        scan = scans.decode(content, place.suffix, frame=place.number, axis=place.axis, window=place.window)
+    except scans.UnreadableScan as unreadable:
+        raise BadPicture(place, unreadable.reason, unreadable.advice) from unreadable
+    return Picture(scan.image, scan.mode, scan.remarks, scan.image.size)
+
+
+def _opened(place: Place, content: bytes) -> ImageFile.ImageFile:
     if not content:
-        raise BadPicture(path, "is empty", "replace it with a whole copy")
+        raise BadPicture(place, "is empty", "replace it with a whole copy")
     try:
         image = Image.open(io.BytesIO(content), formats=OPENERS)
     except Image.DecompressionBombError:
-        raise BadPicture(path, f"has more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it") from None
+        raise BadPicture(place, f"has more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it") from None
     except UnidentifiedImageError:
-        raise BadPicture(path, *_identity(content)) from None
+        raise BadPicture(place, *_identity(content)) from None
     except Exception as error:
-        raise BadPicture(path, f"has a damaged header ({error})", "replace it with a whole copy") from error
-    _check_size(path, image, num_bytes=len(content))
-    if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > MAX_SCANS:
-        raise BadPicture(path, f"is a JPEG in more than {MAX_SCANS} passes", "save it anew")
+        raise BadPicture(place, f"has a damaged header ({error})", "replace it with a whole copy") from error
+    _check_size(place, image, num_bytes=len(content))
+    if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > MAX_PASSES:
+        raise BadPicture(place, f"is a JPEG in more than {MAX_PASSES} passes", "save it anew")
     suffixes = FORMATS[str(image.format)]
-    if path.suffix.lower() not in suffixes:
-        raise BadPicture(path, f"is {image.format} by content but {path.suffix or 'nothing'} by name", f"rename it to {suffixes[0]}")
+    if place.suffix and place.suffix not in suffixes:
+        raise BadPicture(place, f"is {image.format} by content but {place.suffix} by name", f"rename it to {suffixes[0]}")
     return image
 
 
-def _check_size(path: Path, image: Image.Image, *, num_bytes: int) -> None:
+def _check_size(place: Place, image: Image.Image, *, num_bytes: int) -> None:
     """What is announced must be neither too much nor more than so few bytes can hold."""
     num_pixels, what = image.width * image.height, f"is {image.width} x {image.height}"
     if num_pixels > MAX_PIXELS:
-        raise BadPicture(path, f"{what}, more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it")
-    num_decoded = num_pixels * NUM_BITS.get(image.mode, 8 * len(image.getbands())) // 8
+        raise BadPicture(place, f"{what}, more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it")
+    num_decoded = num_pixels * BITS_OF_A_PIXEL.get(image.mode, 8 * len(image.getbands())) // 8
     if any(num_pixels > pixels and num_decoded > times * num_bytes for pixels, times in EXPANSIONS):
-        raise BadPicture(path, f"{what} in {num_bytes:,} bytes: it is damaged, a trap, or of one colour", "make it smaller, or remove it")
+        raise BadPicture(place, f"{what} in {num_bytes:,} bytes: it is damaged, a trap, or of one colour", "make it smaller, or remove it")
 
 
 def _identity(content: bytes) -> tuple[str, str]:
@@ -151,10 +176,11 @@ def _remarks(image: ImageFile.ImageFile) -> list[str]:
     return [f"{'is animated' if image.format in MOVING else 'has several pages'} ({num_frames}): the first is used"]
 
 
-def _upright(image: Image.Image, remarks: list[str]) -> Image.Image:
+def _upright(image: Image.Image, remarks: list[str]) -> tuple[Image.Image, bool]:
+    """The picture as it was seen, and whether width and height were exchanged for that."""
     try:
-        turn = image.getexif().get(ORIENTATION)
+        orientation = image.getexif().get(ORIENTATION)
     except Exception:  # struct.error, SyntaxError and others, by the damage
         remarks.append("has EXIF data that cannot be read: it is taken as upright")
-        return image
-    return image.transpose(TURNS[turn]) if turn in TURNS else image
+        return image, False
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image, orientation in (5, 6, 7, 8)

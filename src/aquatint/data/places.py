@@ -81,6 +81,36 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """One of the pictures in a scan: a frame of DICOM, a slice of a NIfTI volume, as `data/scans.py` cuts it."""
+
+    whole: Place
+    number: int
+    axis: str
+    """`x`, `y` or `z`: what the slices of a volume lie across."""
+    window: tuple[float, float] | None
+    """Centre and width of the values shown; None for what the file says."""
+
+    def __str__(self) -> str:
+        return f"{self.whole}{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """Text that tells it from the others of its file."""
+        return f"#{self.number}{self.axis}{self.window or ''}"
+
+    @property
+    def suffix(self) -> str:
+        return self.whole.suffix
+
+    def read(self) -> bytes:
+        return self.whole.read()
+
+    def signature(self) -> str:
+        return self.whole.signature() + self.mark
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One picture that a source offers, not yet looked at."""
 
@@ -95,8 +125,6 @@ class Entry:
     """How often it counts beside the others, >= 1."""
     mask: Place | None = None
     """A grey picture of where it counts: white for fully, black for not at all."""
-    frame: int = 0
-    """Which of the pictures that the bytes hold: slices of a volume, frames of a scan."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +134,8 @@ class Offer:
     entries: tuple[Entry, ...]
     """In natural order of their names."""
     findings: tuple[Finding, ...]
+    of_captions: tuple[Finding, ...] = ()
+    """Those that matter only where captions are needed."""
 
 
 def state_of(path: Path) -> str:

@@ -1,33 +1,38 @@
-"""A picture folder read once, whole: records to train on, and everything a user should know about the rest."""
+"""A source read once, whole: records to train on, and everything a user should know about the rest."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aquatint.data import sources
 from aquatint.data.findings import BadData, Finding
-from aquatint.data.matching import match_captions
-from aquatint.data.pictures import BadPicture, read_picture
-from aquatint.data.places import File
+from aquatint.data.looks import Look, look_at_all
+from aquatint.data.matching import check_captions, stand_in
+from aquatint.data.measures import Measures
+from aquatint.data.pictures import open_picture
+from aquatint.data.places import Entry, Place
+from aquatint.data.renditions import renditions
 from aquatint.data.settings import Images
-from aquatint.data.tree import list_files
+from aquatint.data.volumes import unfolded
 
 __all__ = ["BadData", "Finding", "ImageRecord", "Scan", "scan", "survey"]
-NUM_THREADS = 2
+
+Progress = Callable[[int, int], None]
+"""(done, of how many)"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One picture to train on."""
 
-    path: Path
+    place: Place
+    """Where its bytes are read from."""
     name: str
-    """Relative to its folder, posix."""
+    """Within its source, posix; relative to a folder."""
     caption: str
-    """What the model reads: trigger and template applied."""
+    """What the model reads: trigger and template applied; the first of its renditions."""
     width_px: int
     """After orientation, as height_px."""
     height_px: int
@@ -37,6 +42,21 @@ class ImageRecord:
     """Of its loss, > 0."""
     mode: str = "RGB"
     """Pillow's name of what the file holds."""
+    repeats: int = 1
+    """How often it is shown where others are shown once."""
+    mask: Place | None = None
+    """A grey picture of where it counts."""
+    written: str | None = None
+    """Its caption as it stands in the source."""
+    measures: Measures | None = None
+    """What its pixels tell."""
+    renditions: tuple[str, ...] = ()
+    """What the model may read instead, equally often, the caption among them; empty for the caption alone."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All that the model may read."""
+        return self.renditions or (self.caption,)
 
 
 @dataclass(frozen=True)
@@ -50,47 +70,64 @@ class Scan:
         return any(finding.level == "error" for finding in self.findings)
 
 
-def scan(source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True) -> Scan:
-    """Every picture below `source`, fully decoded once, with its caption. Raises BadData with all problems at once."""
-    found = survey(source, images, trigger=trigger, needs_captions=needs_captions)
+def scan(
+    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, progress: Progress | None = None
+) -> Scan:
+    """Every picture of a source, fully decoded once, with its caption. Raises BadData with all problems at once."""
+    found = survey(source, images, trigger=trigger, needs_captions=needs_captions, progress=progress)
     if found.has_errors:
         raise BadData(source, found.findings)
     return found
 
 
-def survey(source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True) -> Scan:
-    """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such folder."""
-    listing = list_files(source)
-    pictures, findings = _read_all(source, listing.pictures, images=images)
-    names = [record.name for record in pictures]
-    captions, more = match_captions(source, listing, images=images, names=names, trigger=trigger, needs_captions=needs_captions)
-    records = tuple(replace(record, caption=captions[record.name]) for record in pictures)
-    return Scan(records, (*listing.findings, *findings, *more))
+def survey(
+    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, progress: Progress | None = None
+) -> Scan:
+    """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such source."""
+    offer = sources.read(str(source), images)
+    offered, findings = unfolded(offer.entries, images)
+    looks = look_at_all([entry.place for entry in offered], progress=progress)
+    findings += [finding for entry, look in zip(offered, looks, strict=True) for finding in _told(entry.name, look, images=images)]
+    good = [(entry, look) for entry, look in zip(offered, looks, strict=True) if isinstance(look, Look) and not look.reason]
+    if offered and not good and images.skip_bad:
+        findings.append(Finding("error", str(source), f"not one of {len(offered):,} pictures can be read"))
+    entries, described = _described([entry for entry, _ in good], [look for _, look in good], images=images)
+    written = {entry.name: entry.caption for entry in entries}
+    more = [*offer.of_captions, *check_captions(source, written, images=images, trigger=trigger)]
+    if not needs_captions:
+        more = [replace(finding, level="warning") if finding.level == "error" else finding for finding in more]
+    records = tuple(
+        _record(entry, look, told=renditions(entry.caption, images, name=entry.name, trigger=trigger))
+        for entry, (_, look) in zip(entries, good, strict=True)
+    )
+    return Scan(records, (*offer.findings, *findings, *described, *more))
 
 
-def _read_all(source: Path, names: Sequence[str], *, images: Images) -> tuple[list[ImageRecord], list[Finding]]:
-    """Good pictures, without captions as yet, and what is to be said of them and of the bad ones."""
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        read = list(pool.map(lambda name: _read(source, name, images=images), names))
-    records = [record for record, _ in read if record]
-    findings = [finding for _, findings in read for finding in findings]
-    if names and not records and images.skip_bad:
-        findings.append(Finding("error", str(source), f"not one of {len(names):,} pictures can be read"))
-    return records, findings
+def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images) -> tuple[list[Entry], list[Finding]]:
+    """Captions from names, folders and the captioner, where they are asked for and none is written."""
+    named = [entry if entry.caption else replace(entry, caption=stand_in(entry.name, images) or None) for entry in entries]
+    if not images.captioner:
+        return named, []
+    from aquatint.data.captioner import Captioner, fill
+
+    hashes = [look.content_hash for look in looks]
+    return fill(named, Captioner(images.captioner), hashes=hashes, opened=lambda entry: open_picture(entry.place, matte=images.matte))
 
 
-def _read(source: Path, name: str, *, images: Images) -> tuple[ImageRecord | None, list[Finding]]:
-    path = source / name
-    try:
-        content = File(path).read()
-        picture = read_picture(path, matte=images.matte, content=content)
-    except BadPicture as bad:
-        return None, [_bad(name, bad.reason, advice=bad.advice, images=images)]
-    except OSError as error:
-        return None, [_bad(name, f"cannot be read ({error.strerror})", advice="make it readable", images=images)]
-    width_px, height_px = picture.image.size
-    record = ImageRecord(path, name, "", width_px, height_px, hashlib.sha256(content).hexdigest(), mode=picture.mode)
-    return record, [Finding("warning", name, remark) for remark in picture.remarks]
+def _record(entry: Entry, look: Look, *, told: tuple[str, ...]) -> ImageRecord:
+    return ImageRecord(
+        entry.place, entry.name, told[0], look.width_px, look.height_px, look.content_hash, entry.weight, look.mode,
+        entry.repeats, entry.mask, entry.caption, look.measures, told,
+    )  # fmt: skip
+
+
+def _told(name: str, look: Look | OSError, *, images: Images) -> Sequence[Finding]:
+    """What is to be said of a picture."""
+    if isinstance(look, OSError):
+        return [_bad(name, f"cannot be read ({look.strerror or look})", advice="make it readable", images=images)]
+    if look.reason:
+        return [_bad(name, look.reason, advice=look.advice, images=images)]
+    return [Finding("warning", name, remark) for remark in look.remarks]
 
 
 def _bad(name: str, reason: str, *, advice: str, images: Images) -> Finding:

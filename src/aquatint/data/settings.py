@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from aquatint.config import Config
 
+Crop = Literal["centre", "random", "focus"]
+LEAST_PX = 8
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 PLACEHOLDERS = ("caption", "trigger", "name")
 
 
 class Images(Config):
-    resolution: int | None = Field(default=None, ge=8)
-    """Side in pixels of a square picture; pictures of other shapes get about the same area. Default: the model's own size."""
+    resolution: int | tuple[int, ...] | None = None
+    """Side in pixels of a square picture; pictures of other shapes get about the same area. Several ([512,768,1024]): each
+    picture is shown at all that do not enlarge it more than 1.5 times, or at the smallest. Default: the model's own size."""
     buckets: bool = True
     """Keep shapes: pictures are grouped by aspect and barely cropped. Off: every picture is cropped to the square."""
-    crop: Literal["centre"] = "centre"
-    """Which part stays when a picture must be cropped."""
+    crop: Crop = "centre"
+    """Which part stays when a picture must be cropped: its centre, random parts, or (focus) where most of its edges are."""
+    crops: int = Field(default=4, ge=1)
+    """With crop=random: in how many ways each picture is cut. Each is encoded once and kept."""
     flip: bool = False
     """Show every picture mirrored half of the time. Not for things with a left and a right (text, faces)."""
     matte: str = "white"
@@ -28,13 +34,44 @@ class Images(Config):
     template: str | None = None
     """What the model reads, with {caption}, {trigger}, {name} filled in. Default: the caption, opened by the trigger if it lacks it."""
     caption_column: str | None = None
-    """Column of metadata.csv or metadata.jsonl that holds captions. Default: text, caption or prompt, the first that exists."""
+    """Column of a table that holds captions, or key in .json files. Default: text, caption or prompt, the first that exists."""
     caption_from_name: bool = False
     """Pictures without a caption get their file name as one: `a_red_cat_03.png` reads "a red cat"."""
     allow_missing_captions: bool = False
     """Go on when some pictures have no caption; theirs is empty."""
     skip_bad: bool = False
     """Go on without the files that cannot be read; they are listed."""
+    caption_from_folder: bool = False
+    """Pictures without a caption get the name of their folder as one: `cats/10_tabby/1.png` reads "tabby"."""
+    caption_lines: Literal["join", "choose"] = "join"
+    """Of a caption with several lines. choose: each is an alternative, `3::a cat` counts three times. Also of lists in .json files."""
+    caption_shuffle: bool = False
+    """Put what stands between commas into ever new orders. What lies outside of `|||` stays: `first, second ||| any, order ||| last`."""
+    caption_keep: int = Field(default=1, ge=0)
+    """How many of them stay in front when they are shuffled, where no `|||` says; the trigger is put there if the caption lacks it."""
+    caption_variants: int | None = Field(default=None, ge=1, le=1000)
+    """Ways in which a caption is told at most, drawn by the seed. Default: 8 where it has lines, wildcards `{a|2::b}` or an order."""
+    captioner: str | None = None
+    """Pictures without a caption get one from this model: a folder or Hub id of a transformers image-to-text model, such as a BLIP."""
+    slices: Literal["x", "y", "z"] = "z"
+    """Across what a volume (NIfTI) is cut: z for axial slices, y for coronal, x for sagittal ones."""
+    window: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None
+    """Centre and width of the values of scans that are shown from black to white, in their unit: [40, 400] for the soft parts in a CT.
+    Default: what the file says, else all but the rarest of its values."""
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Those asked for, ascending; none: the model's own."""
+        asked = self.resolution
+        return () if asked is None else (asked,) if isinstance(asked, int) else tuple(sorted(set(asked)))
+
+    @field_validator("resolution")
+    @classmethod
+    def _are_sides(cls, value: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        sides = (value,) if isinstance(value, int) else value
+        if sides is not None and min(sides, default=0) < LEAST_PX:
+            raise ValueError(f"must be a side of at least {LEAST_PX} pixels, or several ([512,768])")
+        return value
 
     @field_validator("matte")
     @classmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
+from aquatint.data import scans
 from aquatint.data.captions import SIDECARS, TABLES
 from aquatint.data.findings import BadData, Finding, listed
 from aquatint.data.pictures import SUFFIXES
@@ -40,7 +41,7 @@ def list_files(source: Path) -> Listing:
     names = sorted(_walk(source, findings), key=natural)
     kinds: dict[str, list[str]] = {"picture": [], "sidecar": [], "table": [], "unread": [], "other": []}
     for name in names:
-        kinds[_kind(name)].append(name)
+        kinds[_kind(source, name)].append(name)
     if kinds["unread"]:
         findings.append(Finding("warning", str(source), f"not read: {listed(kinds['unread'])}", "export them as PNG or JPEG"))
     if kinds["other"]:
@@ -61,7 +62,8 @@ def _walk(source: Path, findings: list[Finding]) -> Iterator[str]:
     folders, links, again = [""], list[str](), list[str]()
     seen: set[tuple[int, int]] = set()
     while folders or links:
-        links.sort(reverse=True)
+        if not folders:
+            links.sort(reverse=True)
         folder = folders.pop() if folders else links.pop()
         try:
             status = os.stat(source / folder)
@@ -102,14 +104,29 @@ def _what(entry: os.DirEntry[str], name: str) -> Finding | str:
     return Finding("error", name, "is a link to nothing or a special file", "remove it, or mend the link")
 
 
-def _kind(name: str) -> str:
+def _kind(source: Path, name: str) -> str:
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
     if path.name.lower() in TABLES:
         return "table"
     if suffix in SUFFIXES:
         return "picture"
-    return "sidecar" if suffix in SIDECARS else "unread" if suffix in UNREAD else "other"
+    if suffix in SIDECARS:
+        return "sidecar"
+    if scans.is_scan(name) or (suffix not in UNREAD and scans.is_scan(name, head_of(source / name))):
+        return "picture"
+    return "unread" if suffix in UNREAD else "other"
+
+
+def head_of(file: Path) -> bytes:
+    """As much as tells what a file without a telling name is."""
+    if file.suffix and not file.suffix[1:].isdigit():
+        return b""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(scans.HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _is_text(name: str) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aquatint.evaluation.markup import Markup, element, joined
 from aquatint.evaluation.quantities import count, figures, short
+from aquatint.markup import Markup, element, joined
 
 Points = Sequence[tuple[float, float]]
 

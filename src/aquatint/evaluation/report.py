@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from aquatint.evaluation import sections
-from aquatint.evaluation.markup import Markup, element, joined
 from aquatint.evaluation.readme import write_readme
 from aquatint.evaluation.record import RunRecord, write_whole
-from aquatint.evaluation.style import CSS
+from aquatint.markup import Markup, document, element
 
 __all__ = ["write_readme", "write_report"]
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""The browser holds the page to its word."""
 PARTS = (
     sections.header,
     sections.before_after,
@@ -35,16 +32,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def _page(record: RunRecord) -> str:
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{record.run_dir.resolve().name} – aquatint"),
-        element("style", Markup(CSS)),
-    )
-    body = element("body", element("main", *(part(record) for part in PARTS), _footer(record)))
-    return joined(Markup("<!doctype html>\n"), element("html", head, body, lang="en"), Markup("\n"))
+    return document(f"{record.run_dir.resolve().name} – aquatint", *(part(record) for part in PARTS), _footer(record))
 
 
 def _footer(record: RunRecord) -> Markup:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from aquatint.evaluation import account, curve, quantities, snippet
-from aquatint.evaluation.markup import Markup, element, joined
 from aquatint.evaluation.quantities import finite
 from aquatint.evaluation.record import RunRecord
 from aquatint.evaluation.thumbnails import Thumbnail, sample_rows, thumbnail
+from aquatint.markup import Markup, element, joined
 
 TINY_PX = 160
 """Pictures below it are enlarged with hard pixels, as they are."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from aquatint.core.objective import Lesson, Objective
 from aquatint.core.randomness import SampleRandom
 from aquatint.data.plan import BatchPlan, MicroPlan
 
+T = TypeVar("T")
 Encode = Callable[[Sequence[str]], Conditioning]
 """A text encoder that is trained must see the prompts itself, at every step."""
 
@@ -111,9 +112,10 @@ class Examples:
     """The whole training set in the network's own terms."""
 
     names: Sequence[str]
-    prompts: Sequence[str]
+    prompts: Sequence[Sequence[str]]
+    """For each sample all that it may be told, equally often."""
     views: Sequence[Sequence[Encoded]]
-    """For each record its encodings, (1, C, H, W): as it is, and mirrored where flips were asked for."""
+    """For each sample its encodings, (1, C, H, W): its crops, each as it is, and mirrored where flips were asked for."""
     conditionings: dict[str, Conditioning]
     """Prompt -> its encoding, batch of one; empty when the text encoder is trained."""
 
@@ -140,20 +142,23 @@ class BatchSource:
         return Batch(slots, weights, float(micro.total_weight), names, self._encoded(micro, random), prompts, told)
 
     def _prompts(self, micro: MicroPlan, random: SampleRandom) -> tuple[str, ...]:
-        prompts = [self.examples.prompts[i] for i in micro.indices]
+        known = [self.examples.prompts[i] for i in micro.indices]
+        prompts = _drawn(known, random, purpose="caption")
         if not self.caption_dropout:
             return tuple(prompts)
         kept = (random.uniform("caption dropout") >= self.caption_dropout).tolist()
         return tuple(prompt if keep else "" for prompt, keep in zip(prompts, kept, strict=True))
 
     def _encoded(self, micro: MicroPlan, random: SampleRandom) -> Encoded:
-        views = [self.examples.views[i] for i in micro.indices]
-        if max(map(len, views)) > 1:
-            flips = (random.uniform("flip") * 2).long().tolist()
-            chosen = [view[flip % len(view)] for view, flip in zip(views, flips, strict=True)]
-        else:
-            chosen = [view[0] for view in views]
+        chosen = _drawn([self.examples.views[i] for i in micro.indices], random, purpose="flip")
         return Encoded(torch.cat([c.mean_BCHW for c in chosen]), torch.cat([c.std_BCHW for c in chosen]))
+
+
+def _drawn(of_each: Sequence[Sequence[T]], random: SampleRandom, *, purpose: str) -> list[T]:
+    """One of several for each sample of a batch; nothing is drawn where there is nothing to choose."""
+    if max(map(len, of_each)) == 1:
+        return [only[0] for only in of_each]
+    return [some[int(place * len(some))] for some, place in zip(of_each, random.uniform(purpose).tolist(), strict=True)]
 
 
 def together(conditionings: Mapping[str, Conditioning], prompts: Sequence[str]) -> Conditioning | None:

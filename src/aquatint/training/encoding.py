@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
 from aquatint.core.fingerprint import fingerprint
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.records import ImageRecord
-from aquatint.data.transforms import identity, load_pixels
+from aquatint.data.settings import Images
+from aquatint.data.transforms import load_pixels, record_views
 from aquatint.training.batch import Examples
 
 PICTURES_AT_ONCE, PROMPTS_AT_ONCE = 16, 64
@@ -28,15 +30,16 @@ class Encoding:
     bundle: Bundle
     family: ModelFamily
     cache: TensorCache
-    matte: str
-    flip: bool = False
+    images: Images
+    """How they are shown."""
     progress: Progress | None = None
 
-    def examples(self, records: Sequence[ImageRecord], sizes: Sequence[Size], *, prompts: Sequence[str], keep_prompts: bool) -> Examples:
+    def examples(self, records: Sequence[ImageRecord], sizes: Sequence[Size], *, keep_prompts: bool) -> Examples:
         """Encode, or find in the cache. With `keep_prompts` the prompts stay text, for a text encoder that is trained."""
+        prompts = [record.prompts for record in records]
         views = self._views(records, sizes)
-        conditionings = {} if keep_prompts else self.conditionings(sorted({*prompts, ""}))
-        return Examples([r.name for r in records], list(prompts), views, conditionings)
+        conditionings = {} if keep_prompts else self.conditionings(sorted({"", *chain.from_iterable(prompts)}))
+        return Examples([r.name for r in records], prompts, views, conditionings)
 
     def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
         """Each prompt's encoding, a batch of one."""
@@ -55,23 +58,20 @@ class Encoding:
         autoencoder = self.bundle.autoencoder
         encoder = fingerprint(autoencoder) if autoencoder else "pixels"
         device = next(self.bundle.denoiser.parameters()).device
-        turns = (False, True) if self.flip else (False,)
-        wanted = [(record, size, turn) for record, size in zip(records, sizes, strict=True) for turn in turns]
-        keys = [
-            entry_key("picture", encoder, str(torch.float32), record.content_hash, identity(size, matte=self.matte, is_flipped=turn))
-            for record, size, turn in wanted
-        ]
+        of_each = [record_views(r, size, images=self.images) for r, size in zip(records, sizes, strict=True)]
+        wanted = [(record, view) for record, views in zip(records, of_each, strict=True) for view in views]
+        keys = [entry_key("picture", encoder, str(torch.float32), record.content_hash, view.identity()) for record, view in wanted]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
-            shown = [(record.path, size, turn) for record, size, turn in (wanted[i] for i in indices)]
-            pixels = torch.stack([load_pixels(path, size, matte=self.matte, is_flipped=turn)[0] for path, size, turn in shown]).to(device)
+            shown = [load_pixels(record.place, view)[0] for record, view in (wanted[i] for i in indices)]
+            pixels = torch.stack(shown).to(device)
             with torch.no_grad():
                 encoded = self.family.encode_images(self.bundle, pixels)
             return [{"mean": encoded.mean_BCHW[i : i + 1].cpu(), "std": encoded.std_BCHW[i : i + 1].cpu()} for i in range(len(indices))]
 
         found = self.cache.get_many(
             keys, compute, chunk=PICTURES_AT_ONCE, progress=self.progress,
-            group_of=lambda i: wanted[i][1], name_of=lambda i: wanted[i][0].name,
+            group_of=lambda i: wanted[i][1].size, name_of=lambda i: wanted[i][0].name,
         )  # fmt: skip
-        views = [Encoded(entry["mean"], entry["std"]) for entry in found]
-        return [views[i : i + len(turns)] for i in range(0, len(views), len(turns))]
+        views = iter([Encoded(entry["mean"], entry["std"]) for entry in found])
+        return [list(islice(views, len(each))) for each in of_each]

@@ -94,16 +94,16 @@ def _trigger_problem(config: Train) -> Problem | None:
 
 
 def _resolution_problem(config: Train) -> Problem | None:
-    resolution = config.images.resolution
     try:
         multiple = families[config.family].pixel_multiple
     except LookupError:
         return None
-    if resolution is None or resolution % multiple == 0:
+    wrong = [resolution for resolution in config.images.resolutions if resolution % multiple]
+    if not wrong:
         return None
-    near = round(resolution / multiple) * multiple
-    why = f"{resolution} is not a multiple of {multiple}, as this family's networks need"
-    return Problem("images.resolution", f"{why}; try {max(multiple, near)}")
+    near = ", ".join(str(max(multiple, round(resolution / multiple) * multiple)) for resolution in wrong)
+    are = "is not a multiple" if len(wrong) == 1 else "are not multiples"
+    return Problem("images.resolution", f"{', '.join(map(str, wrong))} {are} of {multiple}, as this family's networks need; try {near}")
 
 
 def _disk_problem(config: Train, folder: RunFolder, *, wanted: Room | None) -> Problem | None:

@@ -22,7 +22,7 @@ def provenance(config: Train, records: Sequence[ImageRecord], *, bundle: Bundle)
         "data": {
             "names": [record.name for record in records],
             "contents": _hash(f"{record.name} {record.content_hash}" for record in records),
-            "captions": _hash(f"{record.name} {record.caption} {record.weight}" for record in records),
+            "captions": _hash(f"{r.name} {r.prompts} {r.weight} {r.repeats}" for r in records),
         },
         "base": _hash(fingerprint(module) for module in bundle.modules),
         "settings": {name: value for name, value in _flat(config.model_dump(mode="json")).items() if not _is_of(name, BESIDE_THE_WEIGHTS)},

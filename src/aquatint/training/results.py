@@ -73,7 +73,7 @@ class Results:
         if not first:
             return
         before = [Image.open(path) for path in first]
-        pictures = [open_picture(record.path, matte=self.config.images.matte) for record in self.records[:MAX_COLUMNS]]
+        pictures = [open_picture(record.place, matte=self.config.images.matte) for record in self.records[:MAX_COLUMNS]]
         rows: list[list[Image.Image]] = [pictures, [*before[:MAX_COLUMNS]], list(after[:MAX_COLUMNS])]
         titles = [request.prompt for request in sampler.requests[:MAX_COLUMNS]]
         sheet(rows, row_titles=["your pictures", "before", "after"], column_titles=titles).save(self.folder.before_after)

@@ -12,9 +12,12 @@ from aquatint.atomic import replacing
 from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
-from aquatint.data.buckets import bucket_of
-from aquatint.data.cache import TensorCache, default_root
+from aquatint.data import sources
+from aquatint.data.buckets import Shown, samples
+from aquatint.data.cache import TensorCache
 from aquatint.data.captions import torn_words
+from aquatint.data.diagnosis import leakage
+from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
 from aquatint.evaluation import proof
@@ -26,7 +29,7 @@ from aquatint.training import provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
-from aquatint.training.encoding import Encoding, Size
+from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
@@ -88,11 +91,20 @@ class Session:
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
         return bundle.to(self.runtime.device)
 
+    @property
+    def resolution_px(self) -> int:
+        """The largest that pictures are shown at."""
+        return max(self.config.images.resolutions, default=self.bundle.resolution_px)
+
     @cached_property
-    def sizes(self) -> list[Size]:
-        resolution = self.config.images.resolution or self.bundle.resolution_px
-        images, multiple = self.config.images, self.family.pixel_multiple
-        return [bucket_of(r.width_px, r.height_px, resolution=resolution, multiple=multiple, buckets=images.buckets) for r in self.records]
+    def shown(self) -> list[Shown]:
+        """Every picture at each of its sizes, those of the held-out ones at the end."""
+        return samples(self.records, self.config.images, resolution=self.bundle.resolution_px, multiple=self.family.pixel_multiple)
+
+    @cached_property
+    def num_shown(self) -> int:
+        """How many of them are trained on."""
+        return sum(each.record < self.num_training for each in self.shown)
 
     @cached_property
     def derived(self) -> Derived:
@@ -104,7 +116,7 @@ class Session:
         return derive(
             self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
             standard_lr=config.method.default_lr,
-            width=self.bundle.width, resolution_px=config.images.resolution or self.bundle.resolution_px,
+            width=self.bundle.width, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
@@ -119,20 +131,24 @@ class Session:
             return names[self.config.precision]
         return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
 
+    @property
+    def captions(self) -> list[str]:
+        """All that is told of any picture."""
+        return [prompt for record in self.records for prompt in record.prompts]
+
     @cached_property
     def cache(self) -> TensorCache:
         return TensorCache(default_root())
 
     @cached_property
     def encoding(self) -> Encoding:
-        images = self.config.images
-        return Encoding(self.bundle, self.family, self.cache, matte=images.matte, flip=images.flip)
+        return Encoding(self.bundle, self.family, self.cache, self.config.images)
 
     @cached_property
     def examples(self) -> Examples:
-        prompts = [record.caption or "" for record in self.records]
+        records, sizes = [self.records[each.record] for each in self.shown], [each.size for each in self.shown]
         with self.runtime.first_alone():
-            return self.encoding.examples(self.records, self.sizes, prompts=prompts, keep_prompts=self.config.method.encodes_anew)
+            return self.encoding.examples(records, sizes, keep_prompts=self.config.method.encodes_anew)
 
     @cached_property
     def prior(self) -> Prior | None:
@@ -143,7 +159,7 @@ class Session:
             return self._asked()
 
     def _asked(self) -> Prior:
-        settings, captions = self.config.prior, [record.caption or "" for record in self.records]
+        settings, captions = self.config.prior, self.captions
         told = prior_prompts(captions, trigger=self.config.trigger, words=self.words, num=self.derived.num_prior, seed=self.config.seed)
         wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
         asking = Asking(self.bundle, self.family, self.cache, self.precision)
@@ -156,7 +172,7 @@ class Session:
         derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
         prior = self.config.prior.model_copy(update={"num": self.derived.num_prior})
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
-        places = {"data": self.config.data.absolute(), "base": lasting(self.config.base)}
+        places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
         return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision})
 
     @cached_property
@@ -181,16 +197,16 @@ class Session:
 
     @cached_property
     def sampler(self) -> Sampler:
-        size = self.config.images.resolution or self.bundle.resolution_px
-        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=size)
+        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=self.resolution_px)
         return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged, self.cache)
 
     # ------------------------------------------------------------------------------------------ the run
 
     def _plan(self) -> BatchPlan:
-        buckets = {size: index for index, size in enumerate(dict.fromkeys(self.sizes))}
+        trained_on = self.shown[: self.num_shown]
+        buckets = {size: index for index, size in enumerate(dict.fromkeys(each.size for each in trained_on))}
         return BatchPlan(
-            [buckets[size] for size in self.sizes[: self.num_training]],
+            [buckets[each.size] for each in trained_on], weights=[self.records[each.record].weight for each in trained_on],
             batch_size=self.derived.batch_size, accumulate=self.config.accumulate,
             num_processes=self.runtime.num_processes, rank=self.runtime.rank,
             repeats=self.config.images.repeats or self.derived.repeats, seed=self.config.seed,
@@ -224,13 +240,13 @@ class Session:
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():
-            is_held_out = self.num_training < len(self.records)
-            indices = range(self.num_training if is_held_out else 0, len(self.records))
+            is_held_out = self.num_shown < len(self.shown)
+            indices = range(self.num_shown if is_held_out else 0, len(self.shown))
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 
     def _notes(self) -> Iterator[Event]:
-        for finding in self.findings:
+        for finding in (*self.findings, *leakage(self.records[: self.num_training], self.records[self.num_training :])):
             yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)
@@ -259,14 +275,14 @@ class Session:
     def _torn_captions(self) -> Iterator[Event]:
         """Other words that hold the trigger, which stock tokenizers cut up once it is a word of its own."""
         trigger = self.config.trigger if self.config.method.learns_trigger else None
-        found = torn_words([record.caption or "" for record in self.records], trigger) if trigger else []
+        found = torn_words(self.captions, trigger) if trigger else []
         if found:
             text = f"{trigger} is a part of other words in the captions, which will be cut up there: {', '.join(found[:5])}"
             yield Noted(step=0, text=text, is_warning=True)
 
     def _cut_captions(self) -> Iterator[Event]:
         """Words that the text encoder will never see."""
-        lost = {record.name: end for record in self.records if (end := self.family.cut_off(self.bundle, record.caption or ""))}
+        lost = {r.name: end for r in self.records for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
         if lost:
             name, end = next(iter(lost.items()))
             text = f"{len(lost)} captions are longer than the text encoder's window; of {name} it does not see: … {end}"

@@ -41,7 +41,7 @@ def measure(bundle: Bundle, family: ModelFamily, *, examples: Examples, indices:
 
 def _losses(bundle: Bundle, family: ModelFamily, *, examples: Examples, index: int, slot: int, device: torch.device) -> float:
     x_0 = examples.views[index][0].mean_BCHW.to(device).float().repeat(len(TIMES), 1, 1, 1)
-    prompt = examples.prompts[index]
+    prompt = examples.prompts[index][0]
     told = examples.conditionings.get(prompt) or family.encode_prompts(bundle, [prompt])
     told = Conditioning({name: value.to(device).repeat_interleave(len(TIMES), 0) for name, value in told.items()})
     eps = SampleRandom(0, 0, [slot] * len(TIMES)).normal("validation", x_0.shape[1:]).to(device)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from aquatint.style import CSS
+
 VOID = ("img", "meta")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""Of every page: it loads nothing and runs no script, and the browser holds it to that."""
 
 
 class Markup(str):
@@ -21,3 +25,16 @@ def element(tag: str, *children: str | None, **attributes: object) -> Markup:
 
 def joined(*children: str | None) -> Markup:
     return Markup("".join(child if isinstance(child, Markup) else escape(child) for child in children if child))
+
+
+def document(title: str, *parts: Markup, css: str = "") -> str:
+    """A whole page in the house's style, with `css` after it."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Markup(CSS + css)),
+    )
+    return joined(Markup("<!doctype html>\n"), element("html", head, element("body", element("main", *parts)), lang="en"), Markup("\n"))

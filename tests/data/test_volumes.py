@@ -1,0 +1,78 @@
+"""Scans in a folder become records, one for each picture in them, with the caption of their file."""
+
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from pydicom.data import get_testdata_file
+
+from aquatint.data import scans
+from aquatint.data.pictures import open_picture
+from aquatint.data.records import scan, survey
+from aquatint.data.settings import Images
+
+NIFTI = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
+
+
+def put(folder: Path, **files: str | Path) -> Path:
+    """Real scans under other names; `__` stands for a dot."""
+    folder.mkdir(exist_ok=True)
+    for name, source in files.items():
+        path = source if isinstance(source, Path) else Path(str(get_testdata_file(source, download=False)))
+        shutil.copyfile(path, folder / name.replace("__", "."))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = put(tmp_path / "scans", ct__dcm="CT_small.dcm", IM0001="MR_small.dcm", two__dcm="SC_rgb_rle_2frame.dcm", brain__nii=NIFTI)
+    for name, caption in {"ct": "a slice of a chest", "IM0001": "a head", "two": "two frames", "brain": "a brain"}.items():
+        (found / f"{name}.txt").write_text(caption)
+    return found
+
+
+def test_each_picture_of_a_scan_is_a_record(folder: Path) -> None:
+    found = scan(folder, Images())
+    by_file: dict[str, list[str]] = {}
+    for record in found.records:
+        by_file.setdefault(record.caption, []).append(record.name)
+    volume = nibabel.as_closest_canonical(nibabel.load(NIFTI)).get_fdata()
+    shown = [f"brain.nii#{z}" for z in range(volume.shape[2]) if np.ptp(volume[:, :, z]) > 0]
+    assert by_file == {
+        "a brain": shown, "a slice of a chest": ["ct.dcm"], "a head": ["IM0001"], "two frames": ["two.dcm#0", "two.dcm#1"],
+    }  # fmt: skip
+    assert len({record.content_hash for record in found.records}) == len(found.records)
+    chest = next(record for record in found.records if record.name == "ct.dcm")
+    assert (chest.width_px, chest.height_px, chest.mode.split()[0]) == (128, 128, "DICOM")
+    expected = scans.decode((folder / "ct.dcm").read_bytes(), ".dcm").image
+    assert open_picture(chest.place).tobytes() == expected.tobytes()
+
+
+def test_axis_and_window_make_other_pictures(folder: Path) -> None:
+    for path in folder.iterdir():
+        if not path.name.startswith("brain"):
+            path.unlink()
+    axial, coronal, narrow = (scan(folder, images).records for images in (Images(), Images(slices="y"), Images(window=(5000, 100))))
+    assert len(axial) != len(coronal)
+    hashes = [{record.content_hash for record in records} for records in (axial, coronal, narrow)]
+    assert not hashes[0] & hashes[1]
+    assert not hashes[0] & hashes[2]
+    assert open_picture(axial[10].place).tobytes() != open_picture(narrow[-1].place).tobytes()
+
+
+def test_a_second_start_opens_no_scan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = scan(folder, Images())
+    monkeypatch.setattr(scans, "frames", None)
+    monkeypatch.setattr(scans, "decode", None)
+    assert scan(folder, Images()) == first
+
+
+def test_damaged_scans_are_told_by_name(folder: Path) -> None:
+    (folder / "ct.dcm").write_bytes((folder / "ct.dcm").read_bytes()[:-5000])
+    (folder / "two.dcm").write_bytes(b"<html>")
+    (folder / "brain.nii").write_bytes(b"")
+    found = survey(folder, Images())
+    assert {finding.file for finding in found.findings if finding.level == "error"} == {"ct.dcm", "two.dcm", "brain.nii"}
+    assert [record.name for record in found.records] == ["IM0001"]
