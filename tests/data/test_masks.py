@@ -18,7 +18,7 @@ from aquatint.training.batch import BatchSource, Examples
 from aquatint.training.encoding import Encoding
 
 
-def picture(path: Path, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> None:
+def picture(path: Path, size: tuple[int, int] = (32, 32), *, mode: str = "RGB") -> None:
     pixels = np.random.default_rng(size[0]).integers(0, 256, (size[1], size[0], len(mode)), np.uint8)
     Image.fromarray(pixels, mode).save(path)
 

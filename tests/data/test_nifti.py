@@ -250,3 +250,15 @@ def test_a_missing_package_is_named(monkeypatch) -> None:
     with pytest.raises(UnreadableScan, match="needs nibabel") as caught:
         decode(WHOLE, ".nii")
     assert caught.value.advice == "pip install 'aquatint[medical]'"
+
+
+def test_a_volume_of_nothing_is_not_unfolded() -> None:
+    """400 MB of zeros in 400 kB."""
+    image = nibabel.Nifti1Image(np.zeros((1, 1, 1), np.int16), np.eye(4))
+    header = image.header.copy()
+    header.set_data_shape((600, 600, 600))
+    start = int(header["vox_offset"]) or 352
+    header["vox_offset"] = start
+    packed = gzip.compress(header.binaryblock + bytes(start - len(header.binaryblock)) + bytes(600**3 * 2), 9)
+    with pytest.raises(UnreadableScan, match="trap"):
+        frames(packed, ".nii.gz")

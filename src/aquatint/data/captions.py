@@ -23,6 +23,8 @@ COLUMNS = ("text", "caption", "prompt")
 """Names under which a table's captions are looked for, in this order."""
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 RESAVE = "save it as UTF-8"
+MAX_CAPTION_MIB, MAX_TABLE_MIB = 1, 256
+"""Files beyond are no captions, and are not read to the end."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,15 @@ def stem_of(name: str) -> str:
 
 def read_text(root: Path, name: str) -> tuple[str | None, list[Finding]]:
     """The text of a file, None where it has none; see `decode`."""
+    most_mib = MAX_CAPTION_MIB if name.lower().endswith(SIDECARS) else MAX_TABLE_MIB
     try:
-        return decode((root / name).read_bytes(), name)
+        with (root / name).open("rb") as file:
+            content = file.read((most_mib << 20) + 1)
     except OSError as error:
         return None, [Finding("error", name, f"cannot be read ({error.strerror})")]
+    if len(content) > most_mib << 20:
+        return None, [Finding("error", name, f"has more than {most_mib} MiB", "captions are a few words; remove it")]
+    return decode(content, name)
 
 
 def no_text(value: object) -> str | None:

@@ -22,6 +22,8 @@ KEPT_BYTES = 2**30
 """The volume opened last is kept for its other slices if it takes no more, file and grey values together."""
 MAX_INFLATION = 1032
 """Deflate makes at most so many bytes out of one."""
+FREE_BYTES, MOST_EMPTY = 2**26, 250
+"""A packed file that unfolds to more than the first must not be smaller than a part in so many of that: a scan has noise."""
 CIFTI = range(3000, 3100)
 """Intent codes of matrices on the cortex, which have no slices."""
 GZIP = b"\x1f\x8b"
@@ -160,6 +162,8 @@ def _data(content: bytes, *, start: int, num_bytes: int, more: int) -> bytes | m
     size, whole = len(content), start + num_bytes * more
     if start < 0 or whole > size * (MAX_INFLATION if packed else 1):
         raise UnreadableScan(f"announces {whole:,} bytes but holds {size:,}{' packed' if packed else ''}: it is cut off or damaged", WHOLE)
+    if packed and whole > max(FREE_BYTES, size * MOST_EMPTY):
+        raise UnreadableScan(f"unfolds from {size:,} bytes to {whole:,}: it is a trap, or all but empty", "remove it")
     if not packed:
         return memoryview(content)[start : start + num_bytes]
     with _unpacked(content) as file:

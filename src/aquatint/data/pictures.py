@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from aquatint.data import scans
-from aquatint.data.colours import alpha_of, as_rgb
+from aquatint.data.colours import alpha_of, as_rgb, note_numbers
 from aquatint.data.places import File, Place, Slice
 from aquatint.errors import AquatintError
 
@@ -32,10 +34,23 @@ OPENERS = [name for name in FORMATS if name != "MPO"]
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 178_956_970
 """A header that announces more is never decoded (16 bytes a pixel in the worst mode: 2.7 GiB)."""
+EXPANSIONS = ((1 << 24, 250), (1 << 22, 4000))
+"""Pixels, and how many times its own size a file of more of them may be when decoded: photographs 10 to 100 times, one colour 1000."""
+MAX_PASSES = 100
+"""In which a JPEG builds up its picture: cameras and browsers use 1 to 12, and each goes over all of it."""
+LARGE_PIXELS, ONE_LARGE = 1 << 25, Lock()
+"""Of pictures beyond one is decoded at a time: on many processors together they would fill the memory."""
+BITS_OF_A_PIXEL = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
+"""Where they are not 8 times the number of bands."""
 MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 
 ORIENTATION = 0x0112
 """EXIF's number for it; from 5 on it exchanges width and height."""
+TURNS = dict(enumerate((
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+), 2))  # fmt: skip
+"""Orientation -> what makes it upright."""
 
 _OTHERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the picture", "run `git lfs pull`"),
@@ -83,9 +98,18 @@ def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | 
     if isinstance(place, Slice):
         return _sliced(place, content)
     image = _opened(place, content)
-    mode, file_format, remarks = image.mode, image.format, _remarks(image)
+    try:
+        remarks = _remarks(image)
+    except Exception:  # what is behind the first picture may be damaged in any way
+        image, remarks = _opened(place, content), ["has further pictures that cannot be read: the first is used"]
+    note_numbers(image)
+    with ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
+        return _decoded(place, image, matte=matte, enough_px=enough_px, remarks=remarks)
+
+
+def _decoded(place: Place, image: ImageFile.ImageFile, *, matte: str, enough_px: int | None, remarks: list[str]) -> Picture:
+    mode, file_format, whole = image.mode, image.format, image.size
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it, and would hide half a picture
-    whole = image.size
     if enough_px and min(whole) > enough_px:
         image.draft(image.mode, tuple(side * enough_px // min(whole) for side in whole))  # type: ignore[arg-type]
     try:
@@ -95,14 +119,15 @@ def read_picture(place: Place | Path, *, matte: str = "white", content: bytes | 
     try:
         upright, is_turned = _upright(image, remarks)
         pixels, more = as_rgb(upright, matte=matte, file_format=file_format)
-    except ValueError as error:
-        raise BadPicture(place, str(error)) from error
+    except Exception as error:
+        raise BadPicture(place, str(error) if isinstance(error, ValueError) else f"cannot be brought to colours ({error!r})") from error
     return Picture(pixels, mode, (*remarks, *more), whole[::-1] if is_turned else whole)
 
 
 def read_opacity(place: Place) -> Image.Image:
     """How opaque each pixel is, mode L, upright; white for a picture without transparency. Raises BadPicture."""
     image = _opened(place, place.read())
+    note_numbers(image)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image.load()
@@ -132,13 +157,23 @@ def _opened(place: Place, content: bytes) -> ImageFile.ImageFile:
         raise BadPicture(place, *_identity(content)) from None
     except Exception as error:
         raise BadPicture(place, f"has a damaged header ({error})", "replace it with a whole copy") from error
-    if image.width * image.height > MAX_PIXELS:
-        advice = "make it smaller, or remove it"
-        raise BadPicture(place, f"is {image.width} x {image.height}, more than {MAX_PIXELS:,} pixels", advice)
+    _check_size(place, image, num_bytes=len(content))
+    if image.format in ("JPEG", "MPO") and content.count(b"\xff\xda") > MAX_PASSES:
+        raise BadPicture(place, f"is a JPEG in more than {MAX_PASSES} passes", "save it anew")
     suffixes = FORMATS[str(image.format)]
     if place.suffix and place.suffix not in suffixes:
         raise BadPicture(place, f"is {image.format} by content but {place.suffix} by name", f"rename it to {suffixes[0]}")
     return image
+
+
+def _check_size(place: Place, image: Image.Image, *, num_bytes: int) -> None:
+    """What is announced must be neither too much nor more than so few bytes can hold."""
+    num_pixels, what = image.width * image.height, f"is {image.width} x {image.height}"
+    if num_pixels > MAX_PIXELS:
+        raise BadPicture(place, f"{what}, more than {MAX_PIXELS:,} pixels", "make it smaller, or remove it")
+    num_decoded = num_pixels * BITS_OF_A_PIXEL.get(image.mode, 8 * len(image.getbands())) // 8
+    if any(num_pixels > pixels and num_decoded > times * num_bytes for pixels, times in EXPANSIONS):
+        raise BadPicture(place, f"{what} in {num_bytes:,} bytes: it is damaged, a trap, or of one colour", "make it smaller, or remove it")
 
 
 def _identity(content: bytes) -> tuple[str, str]:
@@ -170,4 +205,4 @@ def _upright(image: Image.Image, remarks: list[str]) -> tuple[Image.Image, bool]
     except Exception:  # struct.error, SyntaxError and others, by the damage
         remarks.append("has EXIF data that cannot be read: it is taken as upright")
         return image, False
-    return ImageOps.exif_transpose(image), orientation in (5, 6, 7, 8)
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image, orientation in (5, 6, 7, 8)

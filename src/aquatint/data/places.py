@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ class Place(Protocol):
         """Changes whenever the bytes may have changed; found without reading them. Raises OSError."""
 
 
+MAX_GIB = 1
+"""Larger files are not read; a file can claim any size and hold nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """A file of its own."""
@@ -38,6 +43,8 @@ class File:
         return self.path.suffix.lower()
 
     def read(self) -> bytes:
+        if self.path.stat().st_size > MAX_GIB << 30:
+            raise OSError(errno.EFBIG, f"it has more than {MAX_GIB} GiB", str(self.path))
         return self.path.read_bytes()
 
     def signature(self) -> str:

@@ -62,7 +62,8 @@ def _walk(source: Path, findings: list[Finding]) -> Iterator[str]:
     folders, links, again = [""], list[str](), list[str]()
     seen: set[tuple[int, int]] = set()
     while folders or links:
-        links.sort(reverse=True)
+        if not folders:
+            links.sort(reverse=True)
         folder = folders.pop() if folders else links.pop()
         try:
             status = os.stat(source / folder)
