@@ -67,6 +67,7 @@ def lines(data: Path, base: Path, *, out: Path) -> dict[str, list[str]]:
         "begin": [*how, f"out={out / 'stopped'}"],
         "doctor": ["doctor", str(out), "min_disk_gib=0", "min_memory_gib=0"],
         "inspect": ["inspect", str(data), "resolution=16", f"out={out / 'sheet.png'}"],
+        "cache": ["cache", *how, f"out={out / 'cached'}"],
         "train": ["train", *how, f"out={out / 'run'}"],
         "resume": ["resume", str(out / "stopped")],
         "generate": ["generate", str(out / "run"), "prompt=a teal disc", "steps=1", f"out={out / 'drawn'}"],
@@ -74,16 +75,16 @@ def lines(data: Path, base: Path, *, out: Path) -> dict[str, list[str]]:
     }
 
 
-QUICK = ("begin", "doctor", "inspect", "train", "resume", "generate")
+QUICK = ("begin", "doctor", "inspect", "cache", "train", "resume", "generate")
 MADE = {
-    "begin": "stopped", "doctor": ".", "inspect": "sheet.png", "train": "run/report.html", "resume": "stopped/report.html",
+    "begin": "stopped", "doctor": ".", "inspect": "sheet.png", "cache": ".", "train": "run/report.html", "resume": "stopped/report.html",
     "generate": "drawn/42.png", "demo": "demo/subject/before_after.png",
 }  # fmt: skip
 """What tells that it did its work."""
 
 
 def test_the_table_has_every_command() -> None:
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
     assert {*QUICK, "demo"} == {*lines(Path("data"), Path("base"), out=Path("out"))} == {*COMMANDS, "begin"}
 
 

@@ -5,8 +5,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aquatint.data import cache as module
-from aquatint.data.cache import NotFinite, TensorCache, entry_key
+from aquatint.data.cache import Crew, NotFinite, TensorCache, entry_key
 from aquatint.data.kept import default_root
 from aquatint.data.shards import keys_of
 
@@ -233,3 +235,29 @@ print(max(most, held()) - before)
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert float(said) < 128
+
+
+@pytest.mark.parametrize("can_write", [True, False])
+def test_a_crew_shares_the_work_and_computes_what_one_would(tmp_path: Path, can_write: bool) -> None:
+    """Two threads as two processes: each computes half of the chunks that one would, or all where nothing can be handed over."""
+    keys, root = keys_for(23), tmp_path / "cache"
+    alone, _ = ask(tmp_path / "alone", keys, chunk=3)
+    if not can_write:
+        root.write_text("a file where the folder should be")
+    barrier = threading.Barrier(2)
+    encoders = [Encoder(keys), Encoder(keys)]
+
+    def work(rank: int) -> list[Tensor]:
+        cache = TensorCache(root, warn=lambda text: None, crew=Crew(rank, 2, lambda: barrier.wait(60)))
+        return [entry["mean"] for entry in cache.get_many(keys, encoders[rank], chunk=3)]
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(work, range(2)))
+    for answer in answers:
+        assert all(torch.equal(mean, truth(key)) for key, mean in zip(keys, answer, strict=True))
+    batches = [encoder.batches for encoder in encoders]
+    if can_write:
+        assert sorted(batches[0] + batches[1]) == alone.batches
+        assert [len(mine) for mine in batches] == [4, 4]
+    else:
+        assert [sorted(mine) for mine in batches] == [alone.batches] * 2

@@ -12,6 +12,7 @@ from pydantic import Field
 from aquatint.config import Config
 from aquatint.data.settings import Images
 from aquatint.errors import AquatintError
+from aquatint.ticker import Ticker
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,7 +73,7 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     from aquatint.training.events import Noted
 
     _check_out(config)
-    found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False)
+    found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False, progress=Ticker("looked at"))
     shown = samples(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
     records, sizes = [found.records[each.record] for each in shown], [each.size for each in shown]
     geometries = _geometries(records, sizes, images=config.images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -40,11 +41,29 @@ def entry_key(*parts: str) -> str:
     return blake2b(b"".join(len(part.encode()).to_bytes(8, "big") + part.encode() for part in parts), digest_size=20).hexdigest()
 
 
-class TensorCache:
-    """Entries in one folder; several processes may use it at once."""
+def _on() -> None:
+    """Nobody to wait for."""
 
-    def __init__(self, root: Path, *, warn: Callable[[str], None] = warnings.warn):
-        self._root, self._warn = root, warn
+
+@dataclass(frozen=True)
+class Crew:
+    """The processes that ask a cache for the same at the same time, and share the work."""
+
+    rank: int = 0
+    num: int = 1
+    wait: Callable[[], None] = _on
+    """Until all are here."""
+
+
+class TensorCache:
+    """Entries in one folder; several processes may use it at once.
+
+    What is computed together is decided by the keys that are missing, in chunks: a crew of any size and a run that goes on after it
+    was killed compute the same chunks, and so the same bits.
+    """
+
+    def __init__(self, root: Path, *, warn: Callable[[str], None] = warnings.warn, crew: Crew | None = None):
+        self._root, self._warn, self._crew = root, warn, crew or Crew()
         self._can_write = True
         self._pending: dict[str, Entry] = {}
         self._pending_bytes, self._flushed = 0, time.monotonic()
@@ -66,19 +85,26 @@ class TensorCache:
         (entries at hand, entries asked for). Raises NotFinite, naming the entry by `name_of`; what was computed is kept.
         What is returned is mapped from files, so that a large set does not fill the memory.
         """
-        found = self._read(set(keys))
+        progress = progress or (lambda done, total: None)
+        self._crew.wait()
+        found, num_keys = self._read(set(keys)), len(set(keys))
+        self._crew.wait()  # all have seen the same, before anyone adds to it
         missing = {key: index for index, key in reversed(list(enumerate(keys))) if key not in found}
-        num_keys, progress = len(set(keys)), progress or (lambda done, total: None)
+        chunks = list(_batches(sorted(missing.values()), chunk, group_of=group_of))
         progress(len(found), num_keys)
-        try:
-            for indices in _batches(sorted(missing.values()), chunk, group_of=group_of):
-                for index, computed in zip(indices, compute(indices), strict=True):
-                    found[keys[index]] = self._keep(keys[index], _checked(computed, name_of(index)))
-                if self._is_flush_due():
-                    found |= self._flush()
-                progress(len(found), num_keys)
-        finally:
-            found |= self._flush()
+        for mine in (chunks[self._crew.rank :: self._crew.num], chunks):  # the second time what the others could not keep for all
+            left = [indices for indices in mine if any(keys[index] not in found for index in indices)]
+            try:
+                for indices in left:
+                    for index, computed in zip(indices, compute(indices), strict=True):
+                        found[keys[index]] = self._keep(keys[index], _checked(computed, name_of(index)))
+                    if self._is_flush_due():
+                        found |= self._flush()
+                    progress(len(found), num_keys)
+            finally:
+                found |= self._flush()
+            self._crew.wait()
+            found |= self._read({*missing} - {*found}) if self._crew.num > 1 else {}
         return [found[key] for key in keys]
 
     def _read(self, wanted: set[str]) -> dict[str, Entry]:

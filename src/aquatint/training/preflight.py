@@ -12,6 +12,7 @@ from aquatint.errors import AquatintError
 from aquatint.families import _sources
 from aquatint.methods.base import NO_TRIGGER
 from aquatint.registry import families
+from aquatint.ticker import Ticker
 from aquatint.training.folder import RunFolder, free_name
 from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
@@ -67,7 +68,7 @@ def _out(config: Train, problems: list[Problem]) -> Path:
 
 def _scan(config: Train, problems: list[Problem]) -> Scan | None:
     try:
-        return scan(config.data, config.images, trigger=config.trigger, needs_captions=True)
+        return scan(config.data, config.images, trigger=config.trigger, needs_captions=True, progress=Ticker("looked at"))
     except BadData as error:
         problems.append(Problem("data", str(error)))
         return None

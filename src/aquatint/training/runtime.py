@@ -11,6 +11,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from aquatint.core.memory import keep_freed_memory
+from aquatint.data.cache import Crew
 
 PATIENCE = timedelta(hours=12)
 """How long processes wait while the first one encodes a large set or draws."""
@@ -62,6 +63,11 @@ class Runtime:
     def wait(self) -> None:
         """Until every process is here."""
         self._accelerator.wait_for_everyone()
+
+    @property
+    def crew(self) -> Crew:
+        """All processes, for what they fill together."""
+        return Crew(self.rank, self.num_processes, self.wait)
 
     def first_alone(self) -> AbstractContextManager[None]:
         """Inside, the first process goes ahead and fills the cache; the others read it afterwards."""

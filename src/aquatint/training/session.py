@@ -25,6 +25,7 @@ from aquatint.families._sources import lasting
 from aquatint.generation.drawing import Request
 from aquatint.registry import families
 from aquatint.sinks import log
+from aquatint.ticker import Ticker
 from aquatint.training import provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
@@ -82,6 +83,11 @@ class Session:
                     yield Noted(step=trainer.step, text=proven.sentence())
                 yield event
 
+    def prepare(self) -> None:
+        """Everything that a run finds in the cache: encoded pictures and captions, and what the base says."""
+        self.examples  # noqa: B018 - made when first asked for
+        self.prior  # noqa: B018
+
     # ------------------------------------------------------------------------------------------ parts
 
     @cached_property
@@ -138,32 +144,31 @@ class Session:
 
     @cached_property
     def cache(self) -> TensorCache:
+        """For what one process computes, or each for itself."""
         return TensorCache(default_root())
 
     @cached_property
     def encoding(self) -> Encoding:
-        return Encoding(self.bundle, self.family, self.cache, self.config.images)
+        shared = TensorCache(default_root(), crew=self.runtime.crew)
+        return Encoding(self.bundle, self.family, shared, self.config.images, Ticker("encoded"))
 
     @cached_property
     def examples(self) -> Examples:
         records, sizes = [self.records[each.record] for each in self.shown], [each.size for each in self.shown]
-        with self.runtime.first_alone():
-            return self.encoding.examples(records, sizes, keep_prompts=self.config.method.encodes_anew)
+        return self.encoding.examples(records, sizes, keep_prompts=self.config.method.encodes_anew)
 
     @cached_property
     def prior(self) -> Prior | None:
         """What the base draws by itself, before anything is attached to it."""
         if not self.derived.num_prior:
             return None
-        with self.runtime.first_alone():
-            return self._asked()
-
-    def _asked(self) -> Prior:
         settings, captions = self.config.prior, self.captions
         told = prior_prompts(captions, trigger=self.config.trigger, words=self.words, num=self.derived.num_prior, seed=self.config.seed)
         wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
+        conditionings = self.encoding.conditionings(sorted({*told, ""}))
         asking = Asking(self.bundle, self.family, self.cache, self.precision)
-        prior = asking.prior(wanted, self.encoding.conditionings(sorted({*told, ""})), seed=self.config.seed)
+        with self.runtime.first_alone():
+            prior = asking.prior(wanted, conditionings, seed=self.config.seed)
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
 
     @cached_property
