@@ -9,6 +9,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from aquatint.data import scans
+from aquatint.data.diagnosis import diagnose
 from aquatint.data.pictures import open_picture
 from aquatint.data.records import scan, survey
 from aquatint.data.settings import Images
@@ -76,3 +77,16 @@ def test_damaged_scans_are_told_by_name(folder: Path) -> None:
     found = survey(folder, Images())
     assert {finding.file for finding in found.findings if finding.level == "error"} == {"ct.dcm", "two.dcm", "brain.nii"}
     assert [record.name for record in found.records] == ["IM0001"]
+
+
+def test_slices_of_one_scan_may_look_alike(folder: Path) -> None:
+    again = folder / "again.nii"
+    shutil.copyfile(folder / "brain.nii", again)
+    again.write_bytes(again.read_bytes()[:-1] + b"\1")  # another file with the same slices, but for one voxel
+    (folder / "again.txt").write_text("a brain")
+    records = scan(folder, Images()).records
+    alike = [finding for finding in diagnose(records) if "looks like" in finding.what]
+    assert alike
+    for finding in alike:
+        assert len({name.split("#")[0] for name in (finding.file, *finding.others)}) == 2
+    assert not [finding for finding in diagnose([r for r in records if "again" not in r.name]) if "looks like" in finding.what]

@@ -31,6 +31,10 @@ STOP_WORDS = frozenset((
 ))  # fmt: skip
 
 
+OF_A_SCAN = re.compile(r"#\d+$")
+"""Ends the names of the pictures in one file."""
+
+
 class Looked(Protocol):
     """What must be known of a picture; `ImageRecord` is one."""
 
@@ -126,11 +130,13 @@ def _twins(pictures: Sequence[Looked]) -> tuple[list[Finding], list[Looked]]:
     """What is to be said of pictures that look alike, and one picture of each such group, with all that are like no other."""
     findings, later = [], set()
     for first, *others in _alike(pictures):
+        later |= set(others)
         names = [pictures[place].name for place in others]
+        if len({OF_A_SCAN.sub("", name) for name in (pictures[first].name, *names)}) == 1:
+            continue  # neighbours in one scan are alike by nature
         bits = [num_bits_apart(_print(pictures[first]), _print(pictures[place])) for place in others]
         what = f"looks like {listed(names)} ({max(bits)} of 64 bits differ)"
         findings.append(Finding("warning", pictures[first].name, what, "keep the best, or it counts as often as it is there", tuple(names)))
-        later |= set(others)
     return findings, [picture for place, picture in enumerate(pictures) if place not in later]
 
 
