@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from aquatint.data import scans
 from aquatint.data.captions import COLUMNS, decode, same
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.pictures import SUFFIXES
@@ -254,7 +255,7 @@ def _in_json(text: str, column: str | None) -> str | None:
 
 
 def _is_picture(suffix: str) -> bool:
-    return "." + suffix.rpartition(".")[2] in SUFFIXES
+    return "." + suffix.rpartition(".")[2] in SUFFIXES or scans.is_scan(f".{suffix}")
 
 
 def _is_shard(name: str) -> bool:
