@@ -1,6 +1,7 @@
 """Scans in a folder become records, one for each picture in them, with the caption of their file."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import nibabel
@@ -76,3 +77,22 @@ def test_damaged_scans_are_told_by_name(folder: Path) -> None:
     found = survey(folder, Images())
     assert {finding.file for finding in found.findings if finding.level == "error"} == {"ct.dcm", "two.dcm", "brain.nii"}
     assert [record.name for record in found.records] == ["IM0001"]
+
+
+def test_scans_in_an_archive(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "scans.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name in ("ct.dcm", "ct.txt", "brain.nii", "brain.txt"):
+            tar.add(folder / name, name)
+    found = scan(archive, Images())
+    beside = [record for record in scan(folder, Images()).records if record.name.startswith(("ct", "brain"))]
+    assert [(record.name, record.caption, record.content_hash) for record in found.records] == [
+        (record.name, record.caption, record.content_hash) for record in beside
+    ]
+    assert len(beside) > 20
+
+
+def test_what_holds_for_a_whole_volume_is_said_once(tmp_path: Path) -> None:
+    found = survey(put(tmp_path / "scans", brain__nii=NIFTI), Images(), trigger="x")
+    assert len(found.records) > 20
+    assert [finding.file for finding in found.findings if "is shown from" in finding.what] == ["brain.nii"]
