@@ -47,8 +47,8 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     content, problems = read_yaml(path)
     if content is None or isinstance(content, dict):
         return content or {}, problems
-    advice = f"; pictures from several sources are given as data={path}" if isinstance(content, list) else ""
-    return {}, [Problem("", f"{path} holds a {type(content).__name__}; expected lines of `name: value`{advice}")]
+    sources = f"; a list of sources is given as data={path}" if isinstance(content, list) else ""
+    return {}, [Problem("", f"{path} holds a {type(content).__name__}; expected lines of `name: value`{sources}")]
 
 
 def read_yaml(path: Path) -> tuple[Any, list[Problem]]:

@@ -10,7 +10,7 @@ from PIL import Image
 from aquatint.commands.inspect import Inspect, Unclean, run
 from aquatint.config import SettingsError
 from aquatint.data.contact import MARGIN_PX, contact_sheet
-from aquatint.data.records import BadData
+from aquatint.data.records import BadData, Finding
 from aquatint.data.settings import Images
 from aquatint.data.transforms import View, load_pixels
 from aquatint.errors import AquatintError
@@ -137,3 +137,48 @@ def test_several_resolutions_are_shown_each(tmp_path: Path, capsys: pytest.Captu
     assert "bucket 64 x 64: 2" in text
     assert "bucket 96 x 96: 1" in text
     assert "is enlarged" not in text
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("a\x1b[31mred\r\n.png", "a\\x1b[31mred\\r\\n.png"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("bell\x07 \x9b", "bell\\x07 \\x9b"),
+        ("half\ud800", "half\\ud800"),
+        ("[red]x[/red] Größe 猫 👩\u200d👧.png", "[red]x[/red] Größe 猫 👩\u200d👧.png"),
+    ],
+)
+def test_a_finding_is_one_line_that_can_be_seen(written: str, shown: str) -> None:
+    assert str(Finding("warning", written, f"says {written}", written)) == f"{shown}: says {shown} -> {shown}"
+    (line,) = str(BadData(Path("x"), [Finding("error", written, "is bad")])).splitlines()[1:]
+    assert line == f"  {shown}: is bad"
+
+
+def test_names_and_captions_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "a\x1b[31m[bold]b\r.png", size=(20, 20), caption="x\x1b]0;title\x07 [red]y[/nope]")
+    text = output(Inspect(data=tmp_path, resolution=64), capsys)
+    assert not {"\x1b", "\x07", "\r"} & {*text}
+    assert "a\\x1b[31m[bold]b\\r.png: is enlarged 3.20 times" in text
+    assert "x\\x1b]0;title\\x07 [red]y[/nope]" in text
+
+
+def test_a_repeated_picture_has_one_row_and_one_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "small.png", size=(20, 20))
+    (tmp_path / "list.csv").write_text("path,text,repeats\nsmall.png,a {b|c},3\n")
+    text = output(Inspect(data=tmp_path / "list.csv", resolution=64), capsys)
+    assert text.count("is enlarged 3.20 times") == 1
+    assert text.count("20 x 20") == 1
+    assert "bucket 64 x 64: 3" in text
+    assert "(1 of 2 ways)" in text
+
+
+def test_nothing_is_written_beside_the_pictures_of_a_list(tmp_path: Path) -> None:
+    path = put(tmp_path / "photos", "a.png", size=(64, 64))
+    before = path.read_bytes()
+    (tmp_path / "list.csv").write_text("path\nphotos/a.png\n")
+    for name in ("a.png", "page.html"):
+        with pytest.raises(AquatintError, match="nothing is ever written"):
+            list(run(Inspect(data=tmp_path / "list.csv", out=tmp_path / "photos" / name)))
+    assert path.read_bytes() == before
+    assert len(list((tmp_path / "photos").iterdir())) == 2

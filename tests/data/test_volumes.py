@@ -1,6 +1,7 @@
 """Scans in a folder become records, one for each picture in them, with the caption of their file."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import nibabel
@@ -90,3 +91,22 @@ def test_slices_of_one_scan_may_look_alike(folder: Path) -> None:
     for finding in alike:
         assert len({name.split("#")[0] for name in (finding.file, *finding.others)}) == 2
     assert not [finding for finding in diagnose([r for r in records if "again" not in r.name]) if "looks like" in finding.what]
+
+
+def test_scans_in_an_archive(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "scans.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name in ("ct.dcm", "ct.txt", "brain.nii", "brain.txt"):
+            tar.add(folder / name, name)
+    found = scan(archive, Images())
+    beside = [record for record in scan(folder, Images()).records if record.name.startswith(("ct", "brain"))]
+    assert [(record.name, record.caption, record.content_hash) for record in found.records] == [
+        (record.name, record.caption, record.content_hash) for record in beside
+    ]
+    assert len(beside) > 20
+
+
+def test_what_holds_for_a_whole_volume_is_said_once(tmp_path: Path) -> None:
+    found = survey(put(tmp_path / "scans", brain__nii=NIFTI), Images(), trigger="x")
+    assert len(found.records) > 20
+    assert [finding.file for finding in found.findings if "is shown from" in finding.what] == ["brain.nii"]

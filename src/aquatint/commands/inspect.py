@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from aquatint.data.buckets import Size
     from aquatint.data.findings import Finding
+    from aquatint.data.places import Place
     from aquatint.data.records import ImageRecord
     from aquatint.data.transforms import Geometry
     from aquatint.training.events import Event
@@ -35,7 +36,7 @@ class Inspect(Config):
     positional: ClassVar[tuple[str, ...]] = ("data",)
 
     data: Path
-    """Folder of pictures."""
+    """Folder of pictures, with captions beside them if there are any; or a list, dataset, tar archives or a mix (docs/data.md)."""
     images: Images = Images()
     """How they are read and shown."""
     trigger: str | None = None
@@ -69,23 +70,26 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     """
     from aquatint.data.buckets import samples
     from aquatint.data.diagnosis import diagnose
+    from aquatint.data.findings import folded
     from aquatint.data.records import survey
     from aquatint.training.events import Noted
 
-    _check_out(config)
+    _check_out(config, ())
     found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False, progress=Ticker("looked at"))
+    _check_out(config, found.records)
     shown = samples(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
-    records, sizes = [found.records[each.record] for each in shown], [each.size for each in shown]
+    for_eyes = dict.fromkeys(shown)  # once each, however often it is repeated
+    records, sizes = [found.records[each.record] for each in for_eyes], [each.size for each in for_eyes]
     geometries = _geometries(records, sizes, images=config.images)
     if config.out is not None and not _is_page(config.out):
         yield from _sheets(config, records, sizes=sizes)
     yield _table(records, sizes, geometries=geometries)
-    for size, count in sorted(Counter(sizes).items()):
+    for size, count in sorted(Counter(each.size for each in shown).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
     written = {record.name: record.written for record in found.records}
     diagnosed = diagnose(found.records, trigger=config.trigger, written=written, source=str(config.data))
-    findings = [*found.findings, *_fitting(records, geometries), *diagnosed]
-    for finding in findings:
+    findings = [*found.findings, *dict.fromkeys(_fitting(records, geometries)), *diagnosed]
+    for finding in folded(findings):
         yield f"{finding.level}: {finding}"
     if config.out is not None and _is_page(config.out):
         _write_page(config, records, sizes=sizes, findings=findings)
@@ -124,13 +128,25 @@ def _sheets(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[
         yield f"contact sheet: {path}"
 
 
-def _check_out(config: Inspect) -> None:
+def _check_out(config: Inspect, records: Sequence[ImageRecord]) -> None:
+    """The folder of a source is known beforehand, those of the pictures in a list or a mix when they were read."""
     if config.out is None:
         return
     if config.out.suffix.lower() != ".png" and not _is_page(config.out):
         raise AquatintError(f"out={config.out} must name an HTML or PNG file, such as {config.out / 'page.html'}")
     if config.out.resolve().is_relative_to(config.data.resolve()):
         raise AquatintError(f"out={config.out} lies inside {config.data}, where nothing is ever written: choose another place")
+    beside = next((record for record in records if _folder_of(record.place) == config.out.resolve().parent), None)
+    if beside:
+        raise AquatintError(f"out={config.out} lies beside {beside.name}, where nothing is ever written: choose another place")
+
+
+def _folder_of(place: Place) -> Path | None:
+    """That of a picture which is a file of its own."""
+    from aquatint.data.places import File, Slice
+
+    whole = place.whole if isinstance(place, Slice) else place
+    return whole.path.resolve().parent if isinstance(whole, File) else None
 
 
 def _is_page(out: Path) -> bool:
@@ -159,11 +175,15 @@ def _table(records: Sequence[ImageRecord], sizes: Sequence[Size], *, geometries:
     from rich.markup import escape
     from rich.table import Table
 
+    from aquatint.data.findings import legible
+
     table = Table("file", "size", "mode", "bucket", "scale", "cropped", "caption")
     for record, size, geometry in zip(records, sizes, geometries, strict=True):
+        num_ways = len(set(record.prompts))
+        ways = f" [dim](1 of {num_ways} ways)[/dim]" if num_ways > 1 else ""
         table.add_row(
-            escape(record.name), f"{record.width_px} x {record.height_px}", record.mode, f"{size[0]} x {size[1]}",
-            f"{geometry.upscale:.2f}", f"{geometry.cropped_share:.0%}", escape(record.caption),
+            escape(legible(record.name)), f"{record.width_px} x {record.height_px}", record.mode, f"{size[0]} x {size[1]}",
+            f"{geometry.upscale:.2f}", f"{geometry.cropped_share:.0%}", escape(legible(record.caption)) + ways,
         )  # fmt: skip
     return table
 

@@ -131,7 +131,8 @@ def table_rows(root: Path, name: str, *, column: str | None, lines: str = "join"
     if "file_name" not in known or not chosen or chosen[0] not in known:
         return [], [*findings, *problems, _no_column(name, known, column=column)]
     if len(chosen) > 1:
-        findings.append(Finding("note", name, f"captions are read from {chosen[0]!r}, not {chosen[1]!r}", "choose by caption_column"))
+        what = f"captions are read from {chosen[0]!r}, not {chosen[1]!r}"
+        findings.append(Finding("note", name, what, "choose by images.caption_column"))
     rows, more = _rows(name, records, column=chosen[0], lines=lines)
     return rows, [*findings, *problems, *more]
 

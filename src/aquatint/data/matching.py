@@ -113,8 +113,8 @@ def _missing(
 
 
 def _none_at_all(source: Path, num_pictures: int, *, images: Images) -> Finding:
-    looked = ", ".join([*(f"<picture>{suffix}" for suffix in SIDECARS), *TABLES])
-    what = f"{counted(num_pictures, 'picture')} and not one caption: looked for {looked}"
+    looked = f": looked for {', '.join([*(f'<picture>{suffix}' for suffix in SIDECARS), *TABLES])}" if source.is_dir() else ""
+    what = f"{counted(num_pictures, 'picture')} and not one caption{looked}"
     if images.allow_missing_captions:
         return Finding("warning", str(source), f"{what}; all are empty")
     return Finding("error", str(source), what, 'give a trigger (trigger="my cat"), or set images.caption_from_name=true')

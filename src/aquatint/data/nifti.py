@@ -30,7 +30,7 @@ GZIP = b"\x1f\x8b"
 HEADERS = {b"n+1\0": ("Nifti1Header", 348), b"n+2\0": ("Nifti2Header", 540)}
 """Magic -> nibabel's reader and the bytes it reads."""
 WHOLE = "replace it with a whole copy"
-ACROSS = "choose another axis with slices="
+ACROSS = "choose another axis with images.slices="
 Window = tuple[float, float]
 _quiet = logging.getLogger("aquatint.data.nifti")  # nibabel's own prints to stderr whatever it mends in a header
 _quiet.addHandler(logging.NullHandler())

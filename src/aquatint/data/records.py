@@ -13,7 +13,7 @@ from aquatint.data.masks import Mask, masks_of
 from aquatint.data.matching import check_captions, stand_in
 from aquatint.data.measures import Measures
 from aquatint.data.pictures import open_picture
-from aquatint.data.places import Entry, Place
+from aquatint.data.places import Entry, Place, Slice
 from aquatint.data.renditions import renditions
 from aquatint.data.settings import Images
 from aquatint.data.volumes import unfolded
@@ -88,7 +88,7 @@ def survey(
     offer = sources.read(str(source), images)
     offered, findings = unfolded(offer.entries, images)
     looks = look_at_all([entry.place for entry in offered], progress=progress)
-    findings += [finding for entry, look in zip(offered, looks, strict=True) for finding in _told(entry.name, look, images=images)]
+    findings += dict.fromkeys(finding for entry, look in zip(offered, looks, strict=True) for finding in _told(entry, look, images=images))
     good = [(entry, look) for entry, look in zip(offered, looks, strict=True) if isinstance(look, Look) and not look.reason]
     if offered and not good and images.skip_bad:
         findings.append(Finding("error", str(source), f"not one of {len(offered):,} pictures can be read"))
@@ -124,13 +124,15 @@ def _record(entry: Entry, look: Look, *, mask: Mask | None, told: tuple[str, ...
     )  # fmt: skip
 
 
-def _told(name: str, look: Look | OSError, *, images: Images) -> Sequence[Finding]:
-    """What is to be said of a picture."""
+def _told(entry: Entry, look: Look | OSError, *, images: Images) -> Sequence[Finding]:
+    """What is to be said of a picture; a remark that holds for all slices of a volume is one of the volume."""
+    name = entry.name
     if isinstance(look, OSError):
         return [_bad(name, f"cannot be read ({look.strerror or look})", advice="make it readable", images=images)]
     if look.reason:
         return [_bad(name, look.reason, advice=look.advice, images=images)]
-    return [Finding("warning", name, remark) for remark in look.remarks]
+    whole = name.removesuffix(f"#{entry.place.number}") if isinstance(entry.place, Slice) else name
+    return [Finding("warning", whole, remark) for remark in look.remarks]
 
 
 def _bad(name: str, reason: str, *, advice: str, images: Images) -> Finding:

@@ -20,46 +20,50 @@ class Images(Config):
     """Side in pixels of a square picture; pictures of other shapes get about the same area. Several ([512,768,1024]): each
     picture is shown at all that do not enlarge it more than 1.5 times, or at the smallest. Default: the model's own size."""
     buckets: bool = True
-    """Keep shapes: pictures are grouped by aspect and barely cropped. Off: every picture is cropped to the square."""
+    """Show pictures in nearly their own shape, grouped by it and barely cropped. false: every picture is cropped to a square."""
     crop: Crop = "centre"
     """Which part stays when a picture must be cropped: its centre, random parts, or (focus) where most of its edges are."""
     crops: int = Field(default=4, ge=1)
-    """With crop=random: in how many ways each picture is cut. Each is encoded once and kept."""
+    """With crop=random: in how many ways each picture is cut. They are chosen once, encoded once and kept."""
     flip: bool = False
     """Show every picture mirrored half of the time. Not for things with a left and a right (text, faces)."""
     matte: str = "white"
     """Colour put under transparent pictures: a name or #rrggbb."""
     repeats: int | None = Field(default=None, ge=1)
-    """Times each picture is shown in an epoch. Default: derived from the number of pictures, so that small sets fill their batches."""
+    """Times each picture comes in one round through the set (epoch). Default: derived, so that small sets fill their batches."""
     template: str | None = None
     """What the model reads, with {caption}, {trigger}, {name} filled in. Default: the caption, opened by the trigger if it lacks it."""
     caption_column: str | None = None
-    """Column of a table that holds captions, or key in .json files. Default: text, caption or prompt, the first that exists."""
+    """Column of a list or dataset that holds captions, or key in .json files. Default: text, caption or prompt, the first there is."""
     caption_from_name: bool = False
     """Pictures without a caption get their file name as one: `a_red_cat_03.png` reads "a red cat"."""
     allow_missing_captions: bool = False
     """Go on when some pictures have no caption; theirs is empty."""
     skip_bad: bool = False
-    """Go on without the files that cannot be read; they are listed."""
+    """Go on without pictures that cannot be read and rows that cannot be used; a warning names each."""
     caption_from_folder: bool = False
     """Pictures without a caption get the name of their folder as one: `cats/10_tabby/1.png` reads "tabby"."""
     caption_lines: Literal["join", "choose"] = "join"
-    """Of a caption with several lines. choose: each is an alternative, `3::a cat` counts three times. Also of lists in .json files."""
+    """What several lines in a caption are. join: one text. choose: alternatives, of which `3::a cat` comes three times as often.
+    Of several captions in a .json file join takes the first."""
     caption_shuffle: bool = False
-    """Put what stands between commas into ever new orders. What lies outside of `|||` stays: `first, second ||| any, order ||| last`."""
+    """Show what commas separate in changing order. In `first, second ||| any, order ||| last` only the middle changes."""
     caption_keep: int = Field(default=1, ge=0)
-    """How many of them stay in front when they are shuffled, where no `|||` says; the trigger is put there if the caption lacks it."""
+    """With caption_shuffle, where no `|||` says: how many parts stay in front. A trigger that the caption lacks is put there and is
+    one of them."""
     caption_variants: int | None = Field(default=None, ge=1, le=1000)
-    """Ways in which a caption is told at most, drawn by the seed. Default: 8 where it has lines, wildcards `{a|2::b}` or an order."""
+    """Versions of a caption at most, where it has several: lines to choose from, wildcards `{a|2::b}`, changing order. Training draws
+    from them. Default: 8."""
     captioner: str | None = None
-    """Pictures without a caption get one from this model: a folder or Hub id of a transformers image-to-text model, such as a BLIP."""
+    """Pictures without a caption get one from this model: a transformers image-to-text model such as BLIP, as a folder or Hub id."""
     masks: Literal["use", "opacity", "ignore"] = "use"
-    """Pictures count where their mask is white: `cat.mask.png` or `cat-masklabel.png` beside `cat.png`. opacity: where they are opaque."""
+    """Which part of a picture is learned. use: where its mask is white (`cat.mask.png` or `cat-masklabel.png` beside `cat.png`).
+    opacity: where it is opaque. ignore: all of it."""
     slices: Literal["x", "y", "z"] = "z"
-    """Across what a volume (NIfTI) is cut: z for axial slices, y for coronal, x for sagittal ones."""
+    """The axis across which a volume (NIfTI) is cut into pictures: z gives axial slices, y coronal, x sagittal ones."""
     window: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None
-    """Centre and width of the values of scans that are shown from black to white, in their unit: [40, 400] for the soft parts in a CT.
-    Default: what the file says, else all but the rarest of its values."""
+    """Values of a scan that run from black to white, as [centre, width] in its unit: [40, 400] shows the soft parts in a CT.
+    Default: what the file says, else all but its rarest values."""
 
     @property
     def resolutions(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
 from aquatint.data.captions import torn_words
 from aquatint.data.diagnosis import leakage
+from aquatint.data.findings import folded
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
@@ -251,7 +252,7 @@ class Session:
         return Validated(step=step, loss=loss)
 
     def _notes(self) -> Iterator[Event]:
-        for finding in (*self.findings, *leakage(self.records[: self.num_training], self.records[self.num_training :])):
+        for finding in folded((*self.findings, *leakage(self.records[: self.num_training], self.records[self.num_training :]))):
             yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)

@@ -71,7 +71,7 @@ class Train(Config):
     """Settings of a run; `config.yaml` in its folder repeats it."""
 
     data: Path
-    """Folder of pictures, with captions beside them if there are any."""
+    """Folder of pictures, with captions beside them if there are any; or a list, dataset, tar archives or a mix (docs/data.md)."""
     base: str = "pocket"
     """The model to start from: `pocket` (built in), a diffusers folder, a .safetensors checkpoint, or a Hub id."""
     family: str = "sd"

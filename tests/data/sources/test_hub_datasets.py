@@ -139,7 +139,8 @@ def test_captions_of_classes_and_of_lists(tmp_path: Path, make) -> None:
     make(["a.png", "b.png"], several=[["one", "two  words"], []], number=[1, 2]).save_to_disk(tmp_path / "saved")
     source = str(tmp_path / "saved")
     captions = {name: [e.caption for e in read(source, Images(caption_column=name)).entries] for name in ("label", "several")}
-    assert captions == {"label": ["cat", "dog"], "several": ["one\ntwo words", None]}
+    assert captions == {"label": ["cat", "dog"], "several": ["one", None]}
+    assert read(source, Images(caption_column="several", caption_lines="choose")).entries[0].caption == "one\ntwo words"
     assert "'number' is 1, not a text" in refusal(source, caption_column="number")
     told = [str(finding) for finding in read(source, Images(caption_column="capt")).findings]
     assert told == [f"{source}: has no column 'capt', but image, text, label, several, number -> choose one by images.caption_column"]

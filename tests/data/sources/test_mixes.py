@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from aquatint.config import SettingsError
 from aquatint.data.findings import BadData
 from aquatint.data.settings import Images
 from aquatint.data.sources import read
+from aquatint.training.settings import Train
 
 
 @pytest.fixture
@@ -99,3 +101,10 @@ def test_what_is_no_mix(mixed: Path, text: str, told: str) -> None:
 
 def test_no_such_mix(mixed: Path) -> None:
     assert "there is no such file or folder" in problems(str(mixed / "other.yaml"))[0]
+
+
+def test_a_mix_without_its_name_is_not_settings(mixed: Path) -> None:
+    source = mix(mixed, "- one.csv\n")
+    with pytest.raises(SettingsError, match=f"a list of sources is given as data={source}"):
+        Train.read(file=Path(source))
+    assert str(Train.read([f"data={source}"]).data) == source

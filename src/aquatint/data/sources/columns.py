@@ -38,11 +38,14 @@ def caption_column(known: Sequence[str], *, file: str, images: Images, taken: It
     return None, [Finding("warning", file, what, "choose one by images.caption_column")]
 
 
-def caption_in(record: Mapping[str, Any], column: str | None) -> str | None:
-    """As written, lines kept apart; a list of texts is one a line. Raises ValueError for what is no text."""
+def caption_in(record: Mapping[str, Any], column: str | None, *, lines: str) -> str | None:
+    """As written, lines kept apart; of a list of texts one a line, or the first unless lines are chosen from (`choose`).
+
+    Raises ValueError for what is no text.
+    """
     value = record.get(column) if column else None
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
-        value = "\n".join(" ".join(text.split()) for text in value)
+        value = "\n".join(" ".join(text.split()) for text in value[: None if lines == "choose" else 1])
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{column!r} is {_short(value)}, not a text")
     if value is not None and not is_text(value):

@@ -222,7 +222,7 @@ def _offer(dataset: Any, images: Images, *, source: str, root: Path | None, stat
         try:
             if captions and name_of and record[captions] is not None:
                 record[captions] = name_of(record[captions])
-            fields = {"caption": caption_in(record, captions), **shares_in(record)}
+            fields = {"caption": caption_in(record, captions, lines=images.caption_lines), **shares_in(record)}
             places = {name: _place(columns[name], number, seen=seen[name], root=root) for name in there}
         except ValueError as error:
             findings.append(bad(f"{source}, row {number}", str(error), advice="mend it", images=images))

@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from aquatint.data import scans
 from aquatint.data.captions import COLUMNS, decode, same
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.pictures import SUFFIXES
@@ -237,7 +238,7 @@ def _caption(file: IO[bytes], group: Mapping[str, Member], *, images: Images, fi
         text, problems = decode(file.read(num_bytes), where)
         findings += problems
         try:
-            found = _in_json(text or "{}", images.caption_column) if suffix == "json" else (text or "").strip() or None
+            found = _in_json(text or "{}", images) if suffix == "json" else (text or "").strip() or None
         except (ValueError, RecursionError) as error:
             findings.append(Finding("error", where, f"gives no caption ({why(error)})", "mend or remove it"))
             continue
@@ -246,15 +247,16 @@ def _caption(file: IO[bytes], group: Mapping[str, Member], *, images: Images, fi
     return None
 
 
-def _in_json(text: str, column: str | None) -> str | None:
+def _in_json(text: str, images: Images) -> str | None:
     record: Any = json.loads(text)
     if not isinstance(record, dict):
         raise ValueError("it is not a JSON object")
-    return next((found for name in ([column] if column else COLUMNS) if (found := caption_in(record, name))), None)
+    names = [images.caption_column] if images.caption_column else COLUMNS
+    return next((found for name in names if (found := caption_in(record, name, lines=images.caption_lines))), None)
 
 
 def _is_picture(suffix: str) -> bool:
-    return "." + suffix.rpartition(".")[2] in SUFFIXES
+    return "." + suffix.rpartition(".")[2] in SUFFIXES or scans.is_scan(f".{suffix}")
 
 
 def _is_shard(name: str) -> bool:

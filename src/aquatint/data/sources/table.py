@@ -123,7 +123,7 @@ def _rows(
     for number, record in records:
         try:
             picture = _file(path.parent, record, column=columns[0])
-            fields = {"caption": caption_in(record, columns[1]), **shares_in(record)}
+            fields = {"caption": caption_in(record, columns[1], lines=images.caption_lines), **shares_in(record)}
             if record.get(MASK):
                 fields[MASK] = File(_file(path.parent, record, column=MASK))
         except FileNotFoundError as error:
