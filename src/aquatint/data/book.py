@@ -45,6 +45,8 @@ class Book:
         return found
 
     def write(self, facts: Mapping[str, Any]) -> None:
+        if not facts:
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._open()) as database, database:

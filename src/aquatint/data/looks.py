@@ -55,21 +55,20 @@ def look_at_all(places: Sequence[Place], *, progress: Callable[[int, int], None]
 
     `progress` is told (looked at, of how many).
     """
-    book, progress = Book(), progress or (lambda done, total: None)
-    signatures = [_signature(place) for place in places]
-    found: dict[int, Look | OSError] = {i: signed for i, signed in enumerate(signatures) if isinstance(signed, OSError)}
-    named = {i: signed for i, signed in enumerate(signatures) if isinstance(signed, str)}
-    known = book.read(named.values())
-    found |= {i: _remembered(known[signed]) for i, signed in named.items() if signed in known}
-    missing = [i for i in range(len(places)) if i not in found]
+    book, found = Book(), list[Look | OSError]()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(missing), AT_ONCE):
-            progress(len(found), len(places))
-            part = missing[start : start + AT_ONCE]
-            looks = dict(zip(part, pool.map(lambda i: _attempt(places[i]), part), strict=True))
-            found |= looks
-            book.write({named[i]: asdict(look) for i, look in looks.items() if isinstance(look, Look)})
-    return [found[i] for i in range(len(places))]
+        for start in range(0, len(places), AT_ONCE):
+            if progress:
+                progress(start, len(places))
+            part = places[start : start + AT_ONCE]
+            signatures = [_signature(place) for place in part]
+            named = [signed for signed in signatures if isinstance(signed, str)]
+            known = {signed: _remembered(facts) for signed, facts in book.read(named).items()}
+            new = {signed: place for signed, place in zip(signatures, part, strict=True) if isinstance(signed, str) and signed not in known}
+            seen: dict[str, Look | OSError] = dict(zip(new, pool.map(_attempt, new.values()), strict=True))
+            book.write({signed: asdict(look) for signed, look in seen.items() if isinstance(look, Look)})
+            found += [signed if isinstance(signed, OSError) else known.get(signed) or seen[signed] for signed in signatures]
+    return found
 
 
 def _remembered(facts: Mapping[str, Any]) -> Look:
