@@ -51,6 +51,9 @@ class Images(Config):
     """How many of them stay in front when they are shuffled, where no `|||` says; the trigger is put there if the caption lacks it."""
     caption_variants: int | None = Field(default=None, ge=1, le=1000)
     """Ways in which a caption is told at most, drawn by the seed. Default: 8 where it has lines, wildcards `{a|2::b}` or an order."""
+    long_captions: Literal["cut", "join"] = "cut"
+    """What the text encoder's window cannot hold is cut off, and told. join: long captions are read through up to three windows, cut at
+    commas and ends of sentences. Stock pipelines read one; `aquatint generate` reads as many as the run."""
     captioner: str | None = None
     """Pictures without a caption get one from this model: a folder or Hub id of a transformers image-to-text model, such as a BLIP."""
     masks: Literal["use", "opacity", "ignore"] = "use"

@@ -47,6 +47,9 @@ from aquatint.training.schedules import SCHEDULES
 from aquatint.training.settings import Train
 from aquatint.training.trainer import Trainer
 
+MOST_WINDOWS = 3
+"""Attention to the prompt costs as many times more."""
+
 
 class Session:
     """The parts of a run, each made when first asked for; `run` asks in the order that spares memory."""
@@ -92,6 +95,10 @@ class Session:
         bundle = self.family.load(self.config.base).freeze()
         gamma = self.config.loss.min_snr_gamma
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
+        if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
+            captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
+            needed = max(self.family.num_windows(bundle, prompt) for prompt in [*captions, *self.config.samples.prompts])
+            bundle.windows = min(MOST_WINDOWS, needed)
         return bundle.to(self.runtime.device)
 
     @property
@@ -268,6 +275,9 @@ class Session:
             num, found = len(self.prior_records), self.num_prior_pictures
             which = counted(num, "picture") if num == found else f"{found:,} pictures, drawn by the seed"
             yield Noted(step=0, text=f"prior: {'' if num == found else f'{num:,} of '}your {which}")
+        if self.bundle.windows > 1:
+            text = f"the longest caption takes {self.bundle.windows} windows of the text encoder, and every prompt of this run gets as many"
+            yield Noted(step=0, text=f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)
         if self.config.precision == "auto" and self.runtime.device.type != "cuda":
@@ -306,7 +316,8 @@ class Session:
         lost = {i: end for i, r in enumerate(every) for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
         if lost:
             first, end = next(iter(lost.items()))
-            text = f"{len(lost)} captions are longer than the text encoder's window; of {every[first].name} it does not see: … {end}"
+            windows = "window" if self.bundle.windows == 1 else f"{self.bundle.windows} windows"
+            text = f"{len(lost)} captions are longer than the text encoder's {windows}; of {every[first].name} it does not see: … {end}"
             yield Noted(step=0, text=text, is_warning=True)
 
     def _write_config(self) -> None:
@@ -318,4 +329,5 @@ class Session:
 
     def _facts(self, end: Finished) -> dict[str, object]:
         trained = sum(p.numel() for p in self.trainer.parameters.values())
-        return {"num_trainable": trained, "seconds": end.seconds, "steps": self.trainer.step, "precision": str(self.precision)}
+        how = {"windows": self.bundle.windows, "precision": str(self.precision)}
+        return {**how, "num_trainable": trained, "seconds": end.seconds, "steps": self.trainer.step}
