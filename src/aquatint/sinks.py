@@ -99,6 +99,8 @@ class Pace:
     step: int = 0
     loss: float = math.nan
     """Smoothed over about twenty steps."""
+    prior_loss: float | None = None
+    """The part of it that is the prior's, smoothed likewise; None without a prior."""
     seconds: float = math.nan
     """Of a step, smoothed likewise."""
     num_images: int = 0
@@ -110,13 +112,16 @@ class Pace:
         share = max(0.05, 1 / self._num_seen)
         self.step, self.num_images = event.step, getattr(event, "num_images", 0)
         self.loss = _blend(self.loss, event.loss, share=share)
+        if event.prior_loss is not None:
+            self.prior_loss = _blend(math.nan if self.prior_loss is None else self.prior_loss, event.prior_loss, share=share)
         self.seconds = _blend(self.seconds, event.seconds, share=share)
 
     def describe(self) -> str:
         rate = f"{1 / self.seconds:.2f} steps/s" if self.seconds >= 0.01 else f"{1 / max(self.seconds, 1e-9):.0f} steps/s"
         images = f"  {self.num_images / self.seconds:.1f} images/s" if self.num_images else ""
         left = duration((self.num_steps - self.step) * self.seconds)
-        return f"loss {self.loss:.4f}  {rate}{images}  {left} left  {_memory()}"
+        prior = "" if self.prior_loss is None else f" ({self.prior_loss:.4f} the prior's)"
+        return f"loss {self.loss:.4f}{prior}  {rate}{images}  {left} left  {_memory()}"
 
 
 def duration(seconds: float) -> str:

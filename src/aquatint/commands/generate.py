@@ -80,6 +80,8 @@ def _load(config: Generate) -> tuple[Bundle, str, str | None]:
     _check_size(config, family.pixel_multiple)
     bundle: Bundle = family.load(settings.base).freeze()
     settings.method.load(bundle, folder.path / facts["file"])
+    if settings.images.long_captions == "join":
+        bundle.windows = max(facts.get("windows", 1), *(family.num_windows(bundle, text) for text in (config.prompt, config.negative)))
     return bundle, settings.base, str(folder.path)
 
 

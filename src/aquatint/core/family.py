@@ -1,6 +1,6 @@
 """What a model family must provide. Everything else is written against this file alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,10 @@ class Bundle:
     """Channels of the denoiser's widest layer."""
     autoencoder: nn.Module | None = None
     text_encoders: tuple[nn.Module, ...] = ()
+    encode: Callable[["Bundle", Sequence[str]], Conditioning] | None = None
+    """The family's `encode_prompts`. What it names is what the pipeline takes, and after `negative_` for the negative prompt."""
+    windows: int = 1
+    """How many windows of the text encoder every prompt is given: it is cut into pieces, and their encodings stand one after another."""
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -109,7 +113,11 @@ class ModelFamily(Protocol):
 
     def decode_latents(self, bundle: Bundle, latents_BCHW: Tensor) -> Tensor: ...
 
-    def encode_prompts(self, bundle: Bundle, prompts: Sequence[str]) -> Conditioning: ...
+    def encode_prompts(self, bundle: Bundle, prompts: Sequence[str]) -> Conditioning:
+        """All as long as `bundle.windows` says; pieces that a prompt does not have are the empty prompt's."""
+
+    def num_windows(self, bundle: Bundle, prompt: str) -> int:
+        """How many windows of the text encoder it takes to see all of a prompt; at least 1."""
 
     def cut_off(self, bundle: Bundle, prompt: str) -> str:
         """The end of a prompt that the text encoder will not see; empty when it sees all."""

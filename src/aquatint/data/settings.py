@@ -54,6 +54,9 @@ class Images(Config):
     caption_variants: int | None = Field(default=None, ge=1, le=1000)
     """Versions of a caption at most, where it has several: lines to choose from, wildcards `{a|2::b}`, changing order. Training draws
     from them. Default: 8."""
+    long_captions: Literal["cut", "join"] = "cut"
+    """What the text encoder's window cannot hold is cut off, and told. join: long captions are read through up to three windows, cut at
+    commas and ends of sentences. Stock pipelines read one; `aquatint generate` reads as many as the run."""
     captioner: str | None = None
     """Pictures without a caption get one from this model: a transformers image-to-text model such as BLIP, as a folder or Hub id."""
     masks: Literal["use", "opacity", "ignore"] = "use"

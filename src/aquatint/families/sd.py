@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aquatint.errors import BadBase
 from aquatint.families._sources import load_pipeline
+from aquatint.families._windows import pieces
 
 if TYPE_CHECKING:  # what the names below say of the family is asked for before torch is there
     from aquatint.core.family import Bundle
@@ -60,15 +61,34 @@ def encode_prompts(bundle, prompts):
     from aquatint.core.family import Conditioning
 
     words, encoder = bundle.pipeline.tokenizer, bundle.text_encoders[0]
-    texts = bundle.pipeline.maybe_convert_prompt(list(prompts), words)  # a learned word may be several tokens
+    texts = list(prompts)
+    if bundle.windows > 1:
+        texts = [text for prompt in prompts for text in [*_pieces(bundle, prompt), *[""] * bundle.windows][: bundle.windows]]
+    texts = bundle.pipeline.maybe_convert_prompt(texts, words)  # a learned word may be several tokens
     tokens = words(texts, padding="max_length", truncation=True, max_length=words.model_max_length, return_tensors="pt")
     mask = tokens.attention_mask.to(encoder.device) if getattr(encoder.config, "use_attention_mask", None) else None
-    return Conditioning(prompt_embeds=encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)[0])
+    seen = encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)[0]
+    return Conditioning(prompt_embeds=seen.reshape(len(prompts), -1, seen.shape[-1]))
+
+
+def num_windows(bundle, prompt):
+    return len(_pieces(bundle, prompt))
+
+
+def _pieces(bundle, prompt):
+    words = bundle.pipeline.tokenizer
+
+    def fits(text):
+        return len(words(bundle.pipeline.maybe_convert_prompt(text, words), verbose=False).input_ids) <= words.model_max_length
+
+    return pieces(prompt, fits=fits, whole=list(words.get_added_vocab()))
 
 
 def cut_off(bundle, prompt):
+    if bundle.windows > 1:
+        return " ".join(_pieces(bundle, prompt)[bundle.windows :])
     words = bundle.pipeline.tokenizer
-    lost = words(bundle.pipeline.maybe_convert_prompt(prompt, words)).input_ids[words.model_max_length - 1 : -1]
+    lost = words(bundle.pipeline.maybe_convert_prompt(prompt, words), verbose=False).input_ids[words.model_max_length - 1 : -1]
     return words.decode(lost).replace("</w>", " ").strip()  # some tokenizers leave the mark of a word's end
 
 
@@ -103,5 +123,5 @@ def _bundle(pipeline) -> Bundle:
         pipeline=pipeline, denoiser=pipeline.unet, objective=Objective(process, prediction, UniformSteps(process.num_steps)),
         resolution_px=pipeline.unet.config.sample_size * scale, width=max(pipeline.unet.config.block_out_channels),
         autoencoder=pipeline.vae,
-        text_encoders=(pipeline.text_encoder,),
+        text_encoders=(pipeline.text_encoder,), encode=encode_prompts,
     )  # fmt: skip

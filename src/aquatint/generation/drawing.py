@@ -47,6 +47,15 @@ def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str
     return info
 
 
+def _told(bundle: Bundle, requests: Sequence[Request]) -> dict[str, Any]:
+    """The pipeline's arguments for the prompts: text, or encodings where the pipeline would cut what the network was trained to see."""
+    prompts, negatives = [r.prompt for r in requests], [r.negative for r in requests]
+    if bundle.windows == 1 or bundle.encode is None:
+        return {"prompt": prompts, "negative_prompt": negatives if any(negatives) else None}
+    against = {f"negative_{name}": value for name, value in bundle.encode(bundle, negatives).items()}
+    return {**bundle.encode(bundle, prompts), **against}
+
+
 def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype, output_type: str) -> Any:
     first, pipeline, device = requests[0], bundle.pipeline, bundle.device
     pipeline.set_progress_bar_config(disable=True)
@@ -56,8 +65,7 @@ def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype,
     try:
         with bundle.gathered(), torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
             drawn = pipeline(
-                prompt=[r.prompt for r in requests],
-                negative_prompt=[r.negative for r in requests] if any(r.negative for r in requests) else None,
+                **_told(bundle, requests),
                 num_inference_steps=first.num_steps,
                 guidance_scale=first.scale,
                 height=first.height_px,

@@ -29,6 +29,10 @@ class AnyBatch(Protocol):
     @property
     def names(self) -> Sequence[str]: ...
     @property
+    def num_own(self) -> int:
+        """How many are pictures to learn; they come first, and what follows is the prior's."""
+
+    @property
     def prompts(self) -> tuple[str, ...]: ...
     @property
     def size(self) -> tuple[int, ...]:
@@ -55,6 +59,10 @@ class Batch:
     """The prompts, encoded; None when they are not the same at every step."""
 
     @property
+    def num_own(self) -> int:
+        return len(self.slots)
+
+    @property
     def size(self) -> tuple[int, ...]:
         return tuple(self.encoded.mean_BCHW.shape[1:])
 
@@ -69,7 +77,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Joint:
-    """Two micro-batches of one size as one, for the network is faster once than twice."""
+    """Two micro-batches of one size as one, for the network is faster once than twice; the prior's is the second."""
 
     first: AnyBatch
     second: AnyBatch
@@ -89,6 +97,10 @@ class Joint:
     @property
     def names(self) -> Sequence[str]:
         return [*self.first.names, *self.second.names]
+
+    @property
+    def num_own(self) -> int:
+        return self.first.num_own + self.second.num_own
 
     @property
     def prompts(self) -> tuple[str, ...]:

@@ -49,11 +49,11 @@ def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int, r
     if num_prior and given.num_prior is None:
         why = f"{num_pictures} pictures teach a word, and the rest shall stay as the base draws it (prior.num=0 to do without)"
         reasons.append(f"prior.num={num_prior}: {why}")
-    passes = 2 if num_prior else 1  # a step has as many of the base's pictures as of the user's
+    passes = 2 if num_prior else 1  # a step has as many of the prior's pictures as of the user's
     most = max(1, min(8, FULL_SIDE_PX**2 // resolution_px**2) // passes)
     batch_size = given.batch_size or max(1, most // num_parts)
     if given.batch_size is None:
-        beside = ", with as many of the base's own" if num_prior else ""
+        beside = ", with as many of the prior" if num_prior else ""
         reasons.append(f"batch_size={batch_size}: what most devices hold at {resolution_px} px{beside}")
     global_batch = batch_size * num_parts
     steps = given.steps or math.ceil(max(LEAST_SHOWN, SHOWN_EACH * num_pictures) / (global_batch * passes))

@@ -45,7 +45,8 @@ class Encoding:
     def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
         """Each prompt's encoding, a batch of one."""
         encoders = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
-        keys = [entry_key("prompt", encoders, str(torch.float32), prompt) for prompt in prompts]
+        long = [f"{self.bundle.windows} windows"] if self.bundle.windows > 1 else []
+        keys = [entry_key("prompt", encoders, str(torch.float32), prompt, *long) for prompt in prompts]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
             with torch.no_grad():

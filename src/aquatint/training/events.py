@@ -35,6 +35,10 @@ class Stepped(Event):
     """Wall time of the step."""
     num_images: int = 0
     """Pictures seen in the step, by all processes together."""
+    own_loss: float | None = None
+    """The part of `loss` that is of the user's pictures, where there is a prior."""
+    prior_loss: float | None = None
+    """The rest of it: the prior's, as it counts there (`prior.weight` times its mean)."""
 
 
 @dataclass(frozen=True, kw_only=True)

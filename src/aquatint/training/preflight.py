@@ -2,11 +2,13 @@
 
 import shutil
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aquatint.config import Problem, SettingsError
-from aquatint.data.findings import BadData, Finding
+from aquatint.data.captions import mention
+from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.errors import AquatintError
 from aquatint.families import _sources
@@ -28,13 +30,15 @@ class Checked:
     records: tuple[ImageRecord, ...]
     findings: tuple[Finding, ...]
     folder: RunFolder
+    prior_records: tuple[ImageRecord, ...] = ()
+    """All pictures of `prior.data`, where they are to be shown."""
 
 
 def check(config: Train) -> Checked:
     """Raises `SettingsError` with every problem: settings, base, data, folder, disk."""
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
-    scanned = _scan(config, problems)
+    scanned, prior = _scan(config, problems), _prior(config, problems)
     base = _base_problem(config)
     wanted = None if base else room(config, families[config.family])
     for found in (base, _trigger_problem(config), _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
@@ -42,7 +46,8 @@ def check(config: Train) -> Checked:
             problems.append(found)
     if problems or scanned is None:
         raise SettingsError(problems)
-    return Checked(config.model_copy(update={"out": folder.path}), tuple(scanned.records), tuple(scanned.findings), folder)
+    findings = (*scanned.findings, *prior.findings, *_prior_doubts(config, scanned.records, prior=prior.records))
+    return Checked(config.model_copy(update={"out": folder.path}), scanned.records, findings, folder, prior.records)
 
 
 def _out(config: Train, problems: list[Problem]) -> Path:
@@ -54,9 +59,9 @@ def _out(config: Train, problems: list[Problem]) -> Path:
     if has_run and not config.resume:
         advice = f"go on with it (aquatint resume {config.out}), or choose another folder"
         problems.append(Problem("out", f"{config.out} holds another run; {advice}"))
-    own, pictures = config.out.resolve(), config.data.resolve()
-    if own == pictures or own in pictures.parents or pictures in own.parents:
-        problems.append(Problem("out", f"{config.out} and {config.data} lie in each other; the pictures' folder is never written to"))
+    own, data = config.out.resolve(), [path for path in (config.data, config.prior.data) if path]
+    if within := [path for path in data if own in [path.resolve(), *path.resolve().parents] or path.resolve() in own.parents]:
+        problems.append(Problem("out", f"{config.out} and {within[0]} lie in each other; the pictures' folder is never written to"))
     elif not has_run and config.out.is_dir() and {*config.out.iterdir()} - {RunFolder(config.out).log}:  # a log alone: it died at once
         problems.append(Problem("out", f"{config.out} holds files that are not of a run; choose a new or an empty folder"))
     if config.resume and not has_run:
@@ -72,6 +77,44 @@ def _scan(config: Train, problems: list[Problem]) -> Scan | None:
     except BadData as error:
         problems.append(Problem("data", str(error)))
         return None
+
+
+def _prior(config: Train, problems: list[Problem]) -> Scan:
+    """The pictures of `prior.data`; none where there is no prior. No trigger is put into their captions."""
+    prior = config.prior
+    if not (prior.data and prior.weight and prior.num != 0):
+        return Scan((), ())
+    try:
+        found = scan(prior.data, config.prior_images)
+    except BadData as error:
+        problems.append(Problem("prior.data", str(error)))
+        return Scan((), ())
+    if prior.num and prior.num > len(found.records):
+        advice = f"ask for no more, or leave prior.num out for all {len(found.records):,}"
+        problems.append(Problem("prior.num", f"{prior.num:,} pictures are asked for and {prior.data} has {len(found.records):,}; {advice}"))
+    findings = [replace(each, file=_below(prior.data, each.file)) for each in found.findings]
+    return Scan(found.records, tuple(findings))
+
+
+def _below(source: Path, name: str) -> str:
+    return name if name == str(source) else f"{source}/{name}"
+
+
+def _prior_doubts(config: Train, records: Sequence[ImageRecord], *, prior: Sequence[ImageRecord]) -> list[Finding]:
+    """What the network is to learn and to keep at once."""
+    learned, named = {record.content_hash for record in records}, mention(config.trigger) if config.trigger else None
+    both = [record.name for record in prior if record.content_hash in learned]
+    taught = [record.name for record in prior if named and named.search(record.caption)]
+    doubts = [
+        (both, "among the pictures to learn too", "take them out on one side"),
+        (taught, f"with {config.trigger} in the caption, which is to be learned", "write another word for it there"),
+    ]
+    told = "what the base says about them is to stay, so they hinder learning"
+    return [
+        Finding("warning", str(config.prior.data), f"{counted(len(names), 'picture')} {what}: {listed(names)}; {told}", advice)
+        for names, what, advice in doubts
+        if names
+    ]
 
 
 def _base_problem(config: Train) -> Problem | None:

@@ -5,7 +5,7 @@ the base's own outputs on them (Hinton et al. 2015; Li & Hoiem 2016), with the p
 network says to the empty prompt is what guidance subtracts, and a subject that leaks into it is taken out of its own pictures.
 
 The prompts need no words from the user: they are the captions with another word in the trigger's place, taken from the
-commonest words of the base's own tokenizer.
+commonest words of the base's own tokenizer. The user may also give pictures, with their captions, for the base to be asked about.
 """
 
 import random
@@ -24,8 +24,11 @@ from aquatint.core.process import perturb
 from aquatint.core.randomness import SampleRandom, key
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.captions import mention
+from aquatint.data.records import ImageRecord
+from aquatint.data.transforms import record_views
 from aquatint.generation.drawing import Request, draw_latents
 from aquatint.training.batch import Encode, together
+from aquatint.training.encoding import Encoding
 
 NUM_WORDS = 120
 NUM_STEPS = 16
@@ -42,7 +45,7 @@ class Prior:
     """What the base said: lesson i is about picture i modulo their number."""
 
     latents: Sequence[Tensor]
-    """The base's own pictures, each (1, C, H, W)."""
+    """The pictures, the base's own or the user's, each (1, C, H, W)."""
     prompts: Sequence[str]
     """Of each lesson; empty for every other round through the pictures."""
     outputs: Sequence[Tensor]
@@ -50,6 +53,8 @@ class Prior:
     conditionings: dict[str, Conditioning]
     """Empty when the text encoder is trained."""
     seed: int
+    names: Sequence[str] = ()
+    """Of the pictures."""
 
     def noised(self, objective: Objective, lessons: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(x_t, t) of these lessons, the same in every step that they come up."""
@@ -70,6 +75,10 @@ class PriorBatch:
     prompts: tuple[str, ...]
     conditioning: Conditioning | None
     asked: Lesson
+
+    @property
+    def num_own(self) -> int:
+        return 0
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -106,8 +115,12 @@ class PriorSource:
         lessons = [orders[place // num][place % num] for place in places]
         x_t, t = prior.noised(self.objective, lessons)
         prompts, outputs = tuple(prior.prompts[i] for i in lessons), torch.cat([prior.outputs[i] for i in lessons])
-        weights, names = torch.full((len(places),), self.weight), [f"prior/{i % len(prior.latents)}" for i in lessons]
+        weights, names = torch.full((len(places),), self.weight), [f"prior/{_name(prior, i % len(prior.latents))}" for i in lessons]
         return PriorBatch(slots, weights, float(size), names, prompts, together(prior.conditionings, prompts), Lesson(x_t, t, outputs))
+
+
+def _name(prior: Prior, index: int) -> str:
+    return prior.names[index] if prior.names else str(index)
 
 
 def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str], num: int, seed: int) -> list[str]:
@@ -123,6 +136,35 @@ def prompts(captions: Sequence[str], *, trigger: str | None, words: Sequence[str
     return made
 
 
+def drawn_by_seed(records: Sequence[ImageRecord], num: int | None, *, seed: int) -> tuple[ImageRecord, ...]:
+    """`num` of the user's pictures for the prior, all if it is None, in their own order; which ones is decided by content, not by name."""
+    order = sorted(range(len(records)), key=lambda i: key(seed, "prior picture", records[i].content_hash))
+    return tuple(records[i] for i in sorted(order[:num]))
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A picture that the base is asked about."""
+
+    name: str
+    prompt: str
+    latents: Tensor
+    """(1, C, H, W)."""
+    identity: str
+    """All that it depends on besides the base: names the answers in the cache."""
+
+
+def pictured(records: Sequence[ImageRecord], encoding: Encoding, *, side_px: int) -> list[Pictured]:
+    """The user's pictures, cropped to a square of that side; the means of their encodings, as the base's own pictures are exact too."""
+    size = side_px, side_px
+    views = encoding.examples(records, [size] * len(records), keep_prompts=True).views
+    shown = [record_views(record, size, images=encoding.images)[0].identity() for record in records]
+    return [
+        Pictured(record.name, record.caption, seen[0].mean_BCHW.float(), repr((record.content_hash, view, record.caption)))
+        for record, seen, view in zip(records, views, shown, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Asking:
     """Puts the questions to the base as it is, before anything is attached; answers are kept in the cache."""
@@ -133,10 +175,16 @@ class Asking:
     precision: torch.dtype
 
     def prior(self, wanted: Sequence[Request], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
-        """`conditionings` must hold every prompt and the empty one."""
+        """About pictures that the base draws first. `conditionings` must hold every prompt and the empty one."""
         latents = self._drawn(wanted)
-        asked = [request.prompt if turn % 2 == 0 else "" for turn in range(LESSONS_EACH) for request in wanted]
-        return self._answered(Prior(latents, asked, (), conditionings, seed), wanted)
+        drawn = [Pictured(str(i), request.prompt, latents[i], repr(request)) for i, request in enumerate(wanted)]
+        return self.prior_on(drawn, conditionings, seed=seed)
+
+    def prior_on(self, pictures: Sequence[Pictured], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
+        """About these pictures. `conditionings` must hold every prompt and the empty one."""
+        asked = [picture.prompt if turn % 2 == 0 else "" for turn in range(LESSONS_EACH) for picture in pictures]
+        latents, names = [picture.latents for picture in pictures], [picture.name for picture in pictures]
+        return self._answered(Prior(latents, asked, (), conditionings, seed, names), pictures)
 
     def _drawn(self, wanted: Sequence[Request]) -> list[Tensor]:
         # with their number: an answer varies in its last digits with the batch that it was computed in
@@ -149,9 +197,10 @@ class Asking:
         found = self.cache.get_many(keys, compute, chunk=AT_ONCE, name_of=lambda i: f"the prior picture of {wanted[i].prompt!r}")
         return [entry["latents"] for entry in found]
 
-    def _answered(self, prior: Prior, wanted: Sequence[Request]) -> Prior:
+    def _answered(self, prior: Prior, pictures: Sequence[Pictured]) -> Prior:
         objective, device = self.bundle.objective, next(self.bundle.denoiser.parameters()).device
-        whole = [(self._identity, str(self.precision), repr(wanted[i % len(wanted)]), text) for i, text in enumerate(prior.prompts)]
+        asked = enumerate(prior.prompts)
+        whole = [(self._identity, str(self.precision), pictures[i % len(pictures)].identity, text) for i, text in asked]
         keys = [entry_key("prior output", str(len(whole)), *parts, str(prior.seed), str(i)) for i, parts in enumerate(whole)]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:

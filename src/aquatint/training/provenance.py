@@ -9,21 +9,19 @@ from aquatint.core.fingerprint import fingerprint
 from aquatint.data.records import ImageRecord
 from aquatint.training.settings import Train
 
-BESIDE_THE_WEIGHTS = ("data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints")
+BESIDE_THE_WEIGHTS = ("data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints")
 """Settings, or sections of them, that change no step, or whose content is compared instead."""
 DECISIVE = ("method", "family", "optimizer.name", "ema")
 """Settings, or sections of them, that the saved state fits or does not."""
 
 
-def provenance(config: Train, records: Sequence[ImageRecord], *, bundle: Bundle) -> dict[str, Any]:
-    """Plain values for a checkpoint's facts. `config` is settled, `bundle` as it was loaded."""
-    records = sorted(records, key=lambda record: record.name)
+def provenance(
+    config: Train, records: Sequence[ImageRecord], *, prior_records: Sequence[ImageRecord] = (), bundle: Bundle
+) -> dict[str, Any]:
+    """Plain values for a checkpoint's facts. `config` is settled, `bundle` as it was loaded, `prior_records` those of `prior.data`."""
     return {
-        "data": {
-            "names": [record.name for record in records],
-            "contents": _hash(f"{r.name} {r.content_hash} {r.mask.content_hash if r.mask else ''}" for r in records),
-            "captions": _hash(f"{r.name} {r.prompts} {r.weight} {r.repeats}" for r in records),
-        },
+        "data": _pictures(records),
+        "prior": _pictures(prior_records),
         "base": _hash(fingerprint(module) for module in bundle.modules),
         "settings": {name: value for name, value in _flat(config.model_dump(mode="json")).items() if not _is_of(name, BESIDE_THE_WEIGHTS)},
     }
@@ -33,7 +31,7 @@ def breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Why a run cannot go on from a checkpoint of `before`: its pictures, its base or decisive settings are others."""
     if not before.keys() >= now.keys():
         return ["its checkpoint does not say what it was made of"]
-    found = _data_breaks(before["data"], now["data"])
+    found = [*_data_breaks(before["data"], now["data"]), *(f"prior.data: {text}" for text in _data_breaks(before["prior"], now["prior"]))]
     if before["base"] != now["base"]:
         found.append("the weights of the base model are others")
     return found + [text for name, text in _changes(before, now) if _is_of(name, DECISIVE)]
@@ -42,6 +40,15 @@ def breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What else differs; the run can go on with it, and is then not what it would have been."""
     return [text for name, text in _changes(before, now) if not _is_of(name, DECISIVE)]
+
+
+def _pictures(records: Sequence[ImageRecord]) -> dict[str, Any]:
+    records = sorted(records, key=lambda record: record.name)
+    return {
+        "names": [record.name for record in records],
+        "contents": _hash(f"{r.name} {r.content_hash} {r.mask.content_hash if r.mask else ''}" for r in records),
+        "captions": _hash(f"{r.name} {r.prompts} {r.weight} {r.repeats}" for r in records),
+    }
 
 
 def _data_breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Results:
         config, prompt = self.config, proof.question(self.config.trigger)
         trained = proof.outputs(bundle, self.family, prompt=prompt)
         saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
-        fresh = in_place_of(bundle, load=lambda: self.family.load(config.base).freeze())
+        fresh = in_place_of(bundle, load=lambda: replace(self.family.load(config.base).freeze(), windows=bundle.windows))
         proven = proof.prove(
             saved, fresh=fresh, family=self.family, method=config.method, base=self.base_answer, trained=trained, prompt=prompt
         )

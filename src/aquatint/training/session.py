@@ -9,7 +9,7 @@ import torch
 
 from aquatint import stopping
 from aquatint.atomic import replacing
-from aquatint.core.family import Bundle, ModelFamily
+from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
 from aquatint.data import sources
@@ -17,7 +17,7 @@ from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
 from aquatint.data.captions import torn_words
 from aquatint.data.diagnosis import leakage
-from aquatint.data.findings import folded
+from aquatint.data.findings import counted, folded
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
@@ -39,7 +39,7 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import bf16_speedup, is_bf16_fast
 from aquatint.training.preflight import Checked
-from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, words_of
+from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
 from aquatint.training.prior import prompts as prior_prompts
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
@@ -48,6 +48,9 @@ from aquatint.training.schedules import SCHEDULES
 from aquatint.training.settings import Train
 from aquatint.training.trainer import Trainer
 
+MOST_WINDOWS = 3
+"""Attention to the prompt costs as many times more."""
+
 
 class Session:
     """The parts of a run, each made when first asked for; `run` asks in the order that spares memory."""
@@ -55,6 +58,8 @@ class Session:
     def __init__(self, config: Train, checked: Checked):
         self.config, self.records, self.folder, self.findings = checked.config, checked.records, checked.folder, checked.findings
         self.records, self.num_training = validation.held_out_last(self.records, share=self.config.validation.share, seed=self.config.seed)
+        self.num_prior_pictures = len(checked.prior_records)
+        self.prior_records = drawn_by_seed(checked.prior_records, self.config.prior.num, seed=self.config.seed)
         self.runtime = Runtime(cpu=config.cpu)
         self.family: ModelFamily = families[config.family]  # a module is its family
 
@@ -96,6 +101,10 @@ class Session:
         bundle = self.family.load(self.config.base).freeze()
         gamma = self.config.loss.min_snr_gamma
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
+        if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
+            captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
+            needed = max(self.family.num_windows(bundle, prompt) for prompt in [*captions, *self.config.samples.prompts])
+            bundle.windows = min(MOST_WINDOWS, needed)
         return bundle.to(self.runtime.device)
 
     @property
@@ -116,16 +125,20 @@ class Session:
     @cached_property
     def derived(self) -> Derived:
         config = self.config
-        num_prior = config.prior.num if config.prior.weight else 0
-        if num_prior and not self.words:
-            raise BadSetting(f"prior.num={num_prior}: this base's tokenizer has no words to draw other things by; set prior.num=0")
-        num_prior = num_prior if self.words else 0
+        num_prior = len(self.prior_records) if config.prior.data else self._num_to_draw()
         return derive(
             self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
             standard_lr=config.method.default_lr,
             width=self.bundle.width, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
+
+    def _num_to_draw(self) -> int | None:
+        """Pictures of the base's own that were asked for."""
+        num = self.config.prior.num if self.config.prior.weight else 0
+        if num and not self.words:
+            raise BadSetting(f"prior.num={num}: this base's tokenizer has no words to draw other things by; set prior.num=0")
+        return num if self.words else 0
 
     @cached_property
     def words(self) -> list[str]:
@@ -160,23 +173,33 @@ class Session:
 
     @cached_property
     def prior(self) -> Prior | None:
-        """What the base draws by itself, before anything is attached to it."""
+        """What the base says by itself, before anything is attached to it."""
         if not self.derived.num_prior:
             return None
-        settings, captions = self.config.prior, self.captions
-        told = prior_prompts(captions, trigger=self.config.trigger, words=self.words, num=self.derived.num_prior, seed=self.config.seed)
-        wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=settings.scale) for index, prompt in enumerate(told)]
-        conditionings = self.encoding.conditionings(sorted({*told, ""}))
-        asking = Asking(self.bundle, self.family, self.cache, self.precision)
-        with self.runtime.first_alone():
-            prior = asking.prior(wanted, conditionings, seed=self.config.seed)
+        config, asking = self.config, Asking(self.bundle, self.family, self.cache, self.precision)
+        if self.prior_records:
+            yours = pictured(self.prior_records, replace(self.encoding, images=config.prior_images), side_px=self.resolution_px)
+            told = self._told([picture.prompt for picture in yours])
+            with self.runtime.first_alone():
+                prior = asking.prior_on(yours, told, seed=config.seed)
+        else:
+            drawn = prior_prompts(self.captions, trigger=config.trigger, words=self.words, num=self.derived.num_prior, seed=config.seed)
+            wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=config.prior.scale) for index, prompt in enumerate(drawn)]
+            told = self._told(drawn)  # all processes together
+            with self.runtime.first_alone():
+                prior = asking.prior(wanted, told, seed=config.seed)
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
+
+    def _told(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
+        return self.encoding.conditionings(sorted({*prompts, ""}))
 
     @cached_property
     def settled(self) -> Train:
         """The settings with what was derived or measured written out, and places that hold from any working directory."""
         derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
-        prior = self.config.prior.model_copy(update={"num": self.derived.num_prior})
+        yours = self.config.prior.data  # of these `num` stays as it was given: their provenance tells if there are others now
+        known = {"data": sources.lasting(yours)} if yours else {"num": self.derived.num_prior}
+        prior = self.config.prior.model_copy(update=known)
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
         places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
         return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision})
@@ -185,7 +208,8 @@ class Session:
     def trainer(self) -> Trainer:
         config, derived, examples = self.config, self.derived, self.examples
         batches = self._batches(examples)  # the prior is drawn by the base as it is
-        facts = provenance.provenance(self.settled, self.records, bundle=self.bundle)  # of the weights before any are added
+        # of the weights before any are added
+        facts = provenance.provenance(self.settled, self.records, prior_records=self.prior_records, bundle=self.bundle)
         torch.manual_seed(key(config.seed, "initial weights"))
         parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
         warmup = config.optimizer.warmup_steps
@@ -254,6 +278,13 @@ class Session:
     def _notes(self) -> Iterator[Event]:
         for finding in folded((*self.findings, *leakage(self.records[: self.num_training], self.records[self.num_training :]))):
             yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
+        if self.prior_records:
+            num, found = len(self.prior_records), self.num_prior_pictures
+            which = counted(num, "picture") if num == found else f"{found:,} pictures, drawn by the seed"
+            yield Noted(step=0, text=f"prior: {'' if num == found else f'{num:,} of '}your {which}")
+        if self.bundle.windows > 1:
+            text = f"the longest caption takes {self.bundle.windows} windows of the text encoder, and every prompt of this run gets as many"
+            yield Noted(step=0, text=f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)
         if self.config.precision == "auto" and self.runtime.device.type != "cuda":
@@ -288,10 +319,12 @@ class Session:
 
     def _cut_captions(self) -> Iterator[Event]:
         """Words that the text encoder will never see."""
-        lost = {r.name: end for r in self.records for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
+        every = [*self.records, *self.prior_records]
+        lost = {i: end for i, r in enumerate(every) for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
         if lost:
-            name, end = next(iter(lost.items()))
-            text = f"{len(lost)} captions are longer than the text encoder's window; of {name} it does not see: … {end}"
+            first, end = next(iter(lost.items()))
+            windows = "window" if self.bundle.windows == 1 else f"{self.bundle.windows} windows"
+            text = f"{len(lost)} captions are longer than the text encoder's {windows}; of {every[first].name} it does not see: … {end}"
             yield Noted(step=0, text=text, is_warning=True)
 
     def _write_config(self) -> None:
@@ -303,4 +336,5 @@ class Session:
 
     def _facts(self, end: Finished) -> dict[str, object]:
         trained = sum(p.numel() for p in self.trainer.parameters.values())
-        return {"num_trainable": trained, "seconds": end.seconds, "steps": self.trainer.step, "precision": str(self.precision)}
+        how = {"windows": self.bundle.windows, "precision": str(self.precision)}
+        return {**how, "num_trainable": trained, "seconds": end.seconds, "steps": self.trainer.step}

@@ -33,7 +33,10 @@ class Loss(Config):
 class Prior(Config):
     num: int | None = Field(None, ge=0)
     """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew; 0 for none.
-    Not given: 64 for up to 100 pictures with a trigger."""
+    Not given: 64 for up to 100 pictures with a trigger. With `prior.data`: how many of those, drawn by the seed; not given: all."""
+    data: Path | None = None
+    """Pictures of yours to show instead, such as other things of the same class (regularisation pictures): a folder or another
+    source, read as `data` is, with the captions beside them. The network is held to what the base says about them."""
     weight: float = Field(2.0, ge=0)
     """What they count, beside 1 for your pictures: more keeps more and learns less; 0 is a run without them."""
     scale: float = Field(3.0, ge=0)
@@ -110,6 +113,12 @@ class Train(Config):
     validation: Validation = Validation()
     checkpoints: Checkpoints = Checkpoints()
 
+    @property
+    def prior_images(self) -> Images:
+        """How the pictures of `prior.data` are read and shown: each in one way, with its own caption, all of one shape."""
+        text = {"template": None, "caption_shuffle": False, "caption_variants": 1, "allow_missing_captions": True}
+        return self.images.model_copy(update={**text, "buckets": False, "crop": "centre", "flip": False, "masks": "ignore"})
+
     @field_validator("resume", mode="before")
     @classmethod
     def _latest(cls, value: object) -> object:
@@ -140,6 +149,7 @@ class Train(Config):
         "mixed_precision": "precision",
         "rank": "method.rank",
         "train_text_encoder": "method.text_encoder",
+        "class_data_dir": "prior.data",
         "num_class_images": "prior.num",
         "prior_loss_weight": "prior.weight",
         "checkpointing_steps": "checkpoints.every",

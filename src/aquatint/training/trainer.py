@@ -43,6 +43,10 @@ class MicroBatch(Protocol):
     @property
     def names(self) -> Sequence[str]: ...
 
+    @property
+    def num_own(self) -> int:
+        """How many of the samples, the first, are pictures to learn; the others are the prior's."""
+
 
 Batches = Callable[[int], Sequence[MicroBatch]]
 """Step -> the micro-batches of this process. A pure function, so a resumed run sees what an unbroken one would."""
@@ -151,10 +155,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         batches = self.batches(self.step)
-        loss = self._accumulate(module, batches)
+        losses = self._accumulate(module, batches)
         norm = clip_gradients(self.parameters.values(), self.max_norm)
-        facts = torch.stack([loss, torch.tensor(float(self.should_stop()), device=loss.device)])
-        loss_value, stops = self.runtime.total(facts).tolist()
+        facts = torch.cat([losses, torch.tensor([float(self.should_stop())], device=losses.device)])
+        loss_value, own, prior, stops = self.runtime.total(facts).tolist()
         is_finite = math.isfinite(loss_value) and math.isfinite(float(norm))
         if is_finite:
             self.optimizer.step()
@@ -166,20 +170,23 @@ class Trainer:
             self.average.update(self.step)
         rate, seconds = self.optimizer.param_groups[0]["lr"], time.perf_counter() - begun
         num_images = sum(len(batch.slots) for batch in batches) * self.runtime.num_processes
+        apart = {"own_loss": own, "prior_loss": prior} if any(batch.num_own < len(batch.slots) for batch in batches) else {}
         event = Stepped(
-            step=self.step, loss=loss_value, learning_rate=rate, gradient_norm=float(norm), seconds=seconds, num_images=num_images
+            step=self.step, loss=loss_value, learning_rate=rate, gradient_norm=float(norm), seconds=seconds, num_images=num_images, **apart
         )  # fmt: skip
         return event, stops > 0
 
     def _accumulate(self, module: nn.Module, batches: Sequence[MicroBatch]) -> Tensor:
-        """Add up gradients; returns this process's share of the weighted mean loss."""
-        total = torch.zeros((), device=self.runtime.device)
+        """Add up gradients; returns this process's share of the weighted mean loss, and of it the pictures' and the prior's: (3,)."""
+        total = torch.zeros(3, device=self.runtime.device)
         for index, batch in enumerate(batches):
             torch.manual_seed(key(self.seed, self.step, index, self.runtime.rank, "network"))  # dropout inside the network
             with self.runtime.micro_batch(module, is_last=index == len(batches) - 1):
                 with torch.autocast(self.runtime.device.type, self.precision, enabled=self.precision != torch.float32):
                     losses = module(batch, SampleRandom(self.seed, self.step, batch.slots))
-                loss = (losses.float() * batch.weight_B.to(losses.device)).sum() / batch.total_weight
+                counted = losses.float() * batch.weight_B.to(losses.device)
+                loss = counted.sum() / batch.total_weight
                 (loss * self.runtime.num_processes).backward()  # the processes' gradients are averaged, ours must add up
-            total += loss.detach()
+            parts = counted.detach()[: batch.num_own].sum(), counted.detach()[batch.num_own :].sum()
+            total += torch.stack([loss.detach(), *(part / batch.total_weight for part in parts)])
         return total
