@@ -182,3 +182,12 @@ def test_nothing_is_written_beside_the_pictures_of_a_list(tmp_path: Path) -> Non
             list(run(Inspect(data=tmp_path / "list.csv", out=tmp_path / "photos" / name)))
     assert path.read_bytes() == before
     assert len(list((tmp_path / "photos").iterdir())) == 2
+
+
+def test_a_large_set_is_not_listed_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(203):
+        Image.new("RGB", (16, 16), (index, 255 - index, 40)).save(tmp_path / f"{index:03d}.png")
+    said = output(Inspect(data=tmp_path, resolution=16, trigger="zwx"), capsys)
+    assert "│ 199.png" in said
+    assert "│ 200.png" not in said
+    assert "and 3 more\nbucket 16 x 16: 203" in said

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_CROPPED_SHARE = 0.2
 """Beyond this, as beyond MAX_UPSCALE, a picture is warned of."""
-PICTURES_ON_A_SHEET = 200
+PICTURES_ON_A_SHEET = ROWS = 200
 
 
 class Inspect(Config):
@@ -83,7 +83,9 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     geometries = _geometries(records, sizes, images=config.images)
     if config.out is not None and not _is_page(config.out):
         yield from _sheets(config, records, sizes=sizes)
-    yield _table(records, sizes, geometries=geometries)
+    yield _table(records[:ROWS], sizes[:ROWS], geometries=geometries[:ROWS])
+    if len(records) > ROWS:
+        yield f"and {len(records) - ROWS:,} more"
     for size, count in sorted(Counter(each.size for each in shown).items()):
         yield f"bucket {size[0]} x {size[1]}: {count}"
     written = {record.name: record.written for record in found.records}
