@@ -104,6 +104,13 @@ def test_a_damaged_book_costs_time_alone(tmp_path: Path, own_root: Path, damage:
         assert look_at_all([place]) == expected
 
 
+def test_a_book_where_one_may_not_look_costs_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name too long stands for a folder that must not be entered, which root cannot make."""
+    monkeypatch.setenv("AQUATINT_CACHE", str(tmp_path / ("x" * 300)))
+    with pytest.warns(UserWarning, match="looked at anew"):
+        assert isinstance(look_at_all([noise(tmp_path / "a.png")])[0], Look)
+
+
 def test_another_version_looks_anew(tmp_path: Path, looked: list[Place], monkeypatch: pytest.MonkeyPatch) -> None:
     place = noise(tmp_path / "a.png")
     look_at_all([place])

@@ -246,8 +246,7 @@ class Session:
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():
-            is_held_out = self.num_shown < len(self.shown)
-            indices = range(self.num_shown if is_held_out else 0, len(self.shown))
+            indices = validation.once_each([each.record for each in self.shown], self.num_shown)
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 

@@ -111,8 +111,17 @@ def read_parquet(files: Sequence[Path], images: Images, *, source: str) -> Offer
     except OSError as error:
         raise unusable(source, f"cannot be read ({error.strerror})", advice="make it readable") from error
     copy = default_root() / "datasets" / f"{state}.arrow"
-    dataset = _opened(source, lambda datasets: datasets.Dataset.from_file(str(_copied(files, copy))))
+    dataset = _opened(source, lambda datasets: _from_copy(datasets, files, copy=copy))
     return _offer(dataset, images, source=source, root=files[0].parent, state=state)
+
+
+def _from_copy(datasets: Any, files: Sequence[Path], *, copy: Path) -> Any:
+    """A damaged copy is made anew."""
+    try:
+        return datasets.Dataset.from_file(str(_copied(files, copy)))
+    except (OSError, ValueError):  # Arrow's errors are ValueErrors
+        copy.unlink(missing_ok=True)
+        return datasets.Dataset.from_file(str(_copied(files, copy)))
 
 
 def _copied(files: Sequence[Path], copy: Path) -> Path:
