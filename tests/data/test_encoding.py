@@ -63,6 +63,9 @@ def test_a_picture_that_changed_after_the_look_is_not_encoded(tmp_path: Path, re
     Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
     with pytest.raises(BadPicture, match="is another than the one that was looked at"):
         encoded(bundle, cache, records=records[:1])
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(BadPicture, match="cannot be read any more"):
+        encoded(bundle, cache, records=records[:1])
     (tmp_path / "a.png").write_bytes(own)
     examples, _ = encoded(bundle, cache, records=records[:1])
     fresh, _ = encoded(bundle, TensorCache(tmp_path / "other"), records=records[:1])

@@ -51,8 +51,11 @@ def look_at(place: Place, *, matte: str = "white") -> Look:
 
 
 def read_again(place: Place, content_hash: str) -> bytes:
-    """The bytes that were looked at; `content_hash` is the look's. Raises BadPicture where they are others by now, and OSError."""
-    content = place.read()
+    """The bytes that were looked at; `content_hash` is the look's. Raises BadPicture where they are others by now, or gone."""
+    try:
+        content = place.read()
+    except OSError as error:
+        raise BadPicture(place, f"cannot be read any more ({error.strerror or error})", "put it back, or start again") from error
     if _hash(place, content) != content_hash:
         raise BadPicture(place, "is another than the one that was looked at", "start again; if that does not help, delete looks.sqlite3")
     return content

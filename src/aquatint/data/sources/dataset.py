@@ -219,6 +219,7 @@ def _offer(dataset: Any, images: Images, *, source: str, root: Path | None, stat
     read_too = [name for name in known if name in SHARES or (name == MASK != picture and is_bytes(kinds.field(MASK).type))]
     if read_too:
         findings.append(Finding("note", source, f"read beside pictures and captions: {', '.join(read_too)}"))
+    copied = bool(state)
     state = state or _digest([dataset._fingerprint, *(state_of(Path(file["filename"])) for file in dataset.cache_files)])
     rows = dataset.with_format("arrow")
     pictures = [picture, MASK] if MASK in read_too else [picture]
@@ -238,7 +239,7 @@ def _offer(dataset: Any, images: Images, *, source: str, root: Path | None, stat
         else:
             entry = Entry(str(number), places[picture], **fields, mask=places.get(MASK))
             entries.append((below(seen[picture][1] or ""), entry))
-    return offer_of(source, _named(entries), findings=findings)
+    return offer_of(source, _named(entries), findings=findings, folders=[root] if root and not copied else [])
 
 
 def _picture_column(dataset: Any, *, source: str, findings: list[Finding]) -> str:

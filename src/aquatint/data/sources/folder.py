@@ -30,7 +30,7 @@ def read(source: str, images: Images) -> Offer:
     places = {name: File(root / several[0]) for name, several in masks.items()}
     entries = tuple(Entry(name, File(root / name), captions.get(name), mask=places.get(name)) for name in listing.pictures)
     told = _of_masks(masks, lone, source=source) if images.masks == "use" else []
-    return Offer(entries, (*listing.findings, *told), tuple(findings))
+    return Offer(entries, (*listing.findings, *told), tuple(findings), (root,))
 
 
 def _of_masks(masks: Mapping[str, Sequence[str]], lone: Sequence[str], *, source: str) -> list[Finding]:
