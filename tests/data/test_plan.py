@@ -1,8 +1,15 @@
 """Plans by hand: order, repeats, weights, small sets, and what is refused. What holds of all plans is in test_plan_properties.py."""
 
+from pathlib import Path
+
 import pytest
 
+from aquatint.data.buckets import samples
+from aquatint.data.places import File
 from aquatint.data.plan import BatchPlan, derived_repeats
+from aquatint.data.records import ImageRecord
+from aquatint.data.settings import Images
+from aquatint.errors import AquatintError
 from aquatint.training.validation import once_each
 
 
@@ -79,3 +86,9 @@ def test_validation_measures_each_picture_once() -> None:
     records = [0, 0, 0, 1, 1, 1, 2, 2, 3]
     assert once_each(records, 6) == [6, 8]
     assert once_each(records[:6], 6) == [0, 3]
+
+
+def test_repeats_that_no_plan_can_hold_are_refused() -> None:
+    record = ImageRecord(File(Path("a.png")), "a.png", "", 64, 64, "0", repeats=10**12)
+    with pytest.raises(AquatintError, match=r"1,000,000,000,000 times an epoch"):
+        samples([record], Images(), resolution=64, multiple=8)
