@@ -73,7 +73,7 @@ def samples(records: Sequence[ImageRecord], images: Images, *, resolution: int, 
     more than MOST_SHOWN.
     """
     if (total := sum(record.repeats for record in records)) > MOST_SHOWN:
-        raise AquatintError(f"with their repeats the pictures come {total:,} times an epoch, more than {MOST_SHOWN:,}: give smaller repeats")
+        raise AquatintError(f"with their repeats the pictures come {total:,} times an epoch, over {MOST_SHOWN:,}: lower them")
     asked = images.resolutions or (resolution,)
     return [
         Shown(index, size)
