@@ -110,3 +110,16 @@ def test_from_source_to_proven_file(make: Callable[[Path, Path], Path], photos: 
     assert any(isinstance(event, Finished) for event in said)
     assert any(isinstance(event, Noted) and event.text.startswith("proven") for event in said)
     assert RunFolder(out).read_facts()["num_pictures"] == SOURCES[make]
+
+
+def test_a_mask_that_is_black_in_all_that_is_shown_is_told(tiny_sd: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name, white in (("a", (0, 0, 30, 64)), ("b", (200, 0, 400, 64))):
+        Image.effect_noise((600, 64), 90).save(tmp_path / "set" / f"{name}.png")
+        mask = Image.new("L", (600, 64))
+        mask.paste(255, white)
+        mask.save(tmp_path / "set" / f"{name}.mask.png")
+    given = [f"data={tmp_path / 'set'}", "trigger=zwx", f"base={tiny_sd}", "resolution=16", "steps=1", "prior.num=0"]
+    events = train.run(Train.read([*given, f"out={tmp_path / 'run'}", "samples.every=0", "samples.num_steps=1"]))
+    told = [event.text for event in events if isinstance(event, Noted) and event.is_warning]
+    assert "the masks are black in all that is shown of a.png: nothing of it is learned" in told

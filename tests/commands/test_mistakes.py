@@ -130,6 +130,9 @@ def test_all_problems_are_told_at_once(photos: Path, tmp_path: Path) -> None:
 def test_the_pictures_folder_is_never_written_to(photos: Path, tiny_sd: Path) -> None:
     for out in (photos, photos / "run", photos.parent):
         assert "never written to" in said([f"data={photos}", f"base={tiny_sd}", f"out={out}"])
+    mix = photos.parent / "mix.yaml"
+    mix.write_text(f"- {photos.name}\n")
+    assert f"lies in {photos}, which is never written to" in said([f"data={mix}", f"base={tiny_sd}", f"out={photos / 'run'}"])
 
 
 def test_a_folder_with_other_files_is_not_taken(photos: Path, tiny_sd: Path, tmp_path: Path) -> None:

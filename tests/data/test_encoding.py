@@ -10,6 +10,7 @@ from PIL import Image
 
 from aquatint.core.randomness import key
 from aquatint.data.cache import TensorCache
+from aquatint.data.pictures import BadPicture
 from aquatint.data.plan import BatchPlan
 from aquatint.data.records import ImageRecord, scan
 from aquatint.data.settings import Images
@@ -54,6 +55,21 @@ def test_crops_and_mirrors_are_encoded_once_as_they_would_be_alone(tmp_path: Pat
     assert torch.equal(again.views[1][5].mean_BCHW, examples.views[1][5].mean_BCHW)
     _, asked = encoded(bundle, cache, records=records, **{**how, "crops": 4})
     assert asked[0] == (8, 10)  # two more of the long picture; the square one has none
+
+
+def test_a_picture_that_changed_after_the_look_is_not_encoded(tmp_path: Path, records: tuple[ImageRecord, ...]) -> None:
+    """Else it would be found under the hash of the picture that it was."""
+    bundle, cache, own = sd.tiny().freeze(), TensorCache(tmp_path / "cache"), (tmp_path / "a.png").read_bytes()
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    with pytest.raises(BadPicture, match="is another than the one that was looked at"):
+        encoded(bundle, cache, records=records[:1])
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(BadPicture, match="cannot be read any more"):
+        encoded(bundle, cache, records=records[:1])
+    (tmp_path / "a.png").write_bytes(own)
+    examples, _ = encoded(bundle, cache, records=records[:1])
+    fresh, _ = encoded(bundle, TensorCache(tmp_path / "other"), records=records[:1])
+    assert torch.equal(examples.views[0][0].mean_BCHW, fresh.views[0][0].mean_BCHW)
 
 
 def test_every_view_is_shown_equally_often(tmp_path: Path, records: tuple[ImageRecord, ...]) -> None:

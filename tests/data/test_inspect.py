@@ -1,5 +1,6 @@
 """What `inspect` shows is what training gets, and its exit code says how clean the folder is. R8, R14, R17."""
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +172,20 @@ def test_a_repeated_picture_has_one_row_and_one_finding(tmp_path: Path, capsys: 
     assert text.count("20 x 20") == 1
     assert "bucket 64 x 64: 3" in text
     assert "(1 of 2 ways)" in text
+
+
+def test_nothing_is_written_into_the_folders_of_a_mix_or_of_archives(tmp_path: Path) -> None:
+    put(tmp_path / "photos", "a.png", size=(64, 64))
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "x.tar", "w") as tar:
+        tar.add(tmp_path / "photos" / "a.png", "a.png")
+    (tmp_path / "mix.yaml").write_text("- photos\n- shards\n")
+    for data, out in (("mix.yaml", "photos/deep/page.html"), ("mix.yaml", "shards/page.html"), ("shards", "shards/page.html")):
+        with pytest.raises(AquatintError, match="nothing is ever written"):
+            list(run(Inspect(data=tmp_path / data, out=tmp_path / out)))
+    list(run(Inspect(data=tmp_path / "mix.yaml", resolution=64, out=tmp_path / "page.html")))
+    assert {path.name for path in tmp_path.rglob("*.*")} >= {"page.html"}
+    assert not (tmp_path / "photos" / "deep").exists()
 
 
 def test_nothing_is_written_beside_the_pictures_of_a_list(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,13 @@ def test_a_damaged_book_costs_time_alone(tmp_path: Path, own_root: Path, damage:
         assert look_at_all([place]) == expected
 
 
+def test_a_book_where_one_may_not_look_costs_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name too long stands for a folder that must not be entered, which root cannot make."""
+    monkeypatch.setenv("AQUATINT_CACHE", str(tmp_path / ("x" * 300)))
+    with pytest.warns(UserWarning, match="looked at anew"):
+        assert isinstance(look_at_all([noise(tmp_path / "a.png")])[0], Look)
+
+
 def test_another_version_looks_anew(tmp_path: Path, looked: list[Place], monkeypatch: pytest.MonkeyPatch) -> None:
     place = noise(tmp_path / "a.png")
     look_at_all([place])
@@ -117,3 +125,27 @@ def test_more_signatures_than_one_question_holds(own_root: Path) -> None:
     Book().write(seen)
     assert Book().read([*seen, "unknown"]) == seen
     assert os.path.getsize(own_root / "looks.sqlite3") < 2**20
+
+
+def test_a_damaged_line_of_the_book_is_found_anew(tmp_path: Path, own_root: Path, looked: list[Place]) -> None:
+    places = [noise(tmp_path / "a.png"), noise(tmp_path / "b.png")]
+    expected = look_at_all(places)
+    with closing(sqlite3.connect(own_root / "looks.sqlite3")) as database, database:
+        database.execute("UPDATE facts SET facts = replace(facts, '640', '64')")
+    assert look_at_all(places) == expected
+    assert len(looked) == 4
+    with closing(sqlite3.connect(own_root / "looks.sqlite3")) as database, database:
+        database.execute("UPDATE facts SET facts = 'null'")
+    assert look_at_all(places) == expected
+
+
+def test_a_locked_book_is_asked_once(tmp_path: Path, own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "PATIENCE_SECONDS", 0.01)
+    places = [noise(tmp_path / f"{index}.png") for index in range(3)]
+    expected = look_at_all(places)
+    monkeypatch.setattr(looks, "AT_ONCE", 1)
+    with closing(sqlite3.connect(own_root / "looks.sqlite3")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with pytest.warns(UserWarning, match="looked at anew") as told:
+            assert look_at_all(places) == expected
+    assert len(told) == 1

@@ -45,8 +45,20 @@ def test_a_mask_beside_a_picture_is_no_picture(tmp_path: Path, name: str) -> Non
     assert list(masks) == ["a.png", "b.jpg", "lone.mask.png"]
     assert masks["a.png"]
     assert np.array_equal(np.asarray(open_mask(masks["a.png"])), np.asarray(left_half()))
+    assert "1 mask without a picture, taken for pictures: lone.mask.png" in " ".join(map(str, found.findings))
     assert "1 mask beside 3 pictures" in " ".join(map(str, found.findings))
     assert not any(record.mask for record in read(tmp_path, masks="ignore").records)
+
+
+def test_masks_in_capitals_for_two_pictures_and_twice(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "b.png"):
+        picture(tmp_path / name)
+    left_half().save(tmp_path / "a.MASK.PNG")
+    left_half().save(tmp_path / "b.mask.png")
+    assert [(record.name, bool(record.mask)) for record in read(tmp_path).records] == [("a.jpg", True), ("a.png", True), ("b.png", True)]
+    left_half().save(tmp_path / "b-masklabel.png")
+    with pytest.raises(BadData, match=r"b\.png: has 2 masks: b-masklabel\.png, b\.mask\.png"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(

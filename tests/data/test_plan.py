@@ -1,8 +1,16 @@
 """Plans by hand: order, repeats, weights, small sets, and what is refused. What holds of all plans is in test_plan_properties.py."""
 
+from pathlib import Path
+
 import pytest
 
+from aquatint.data.buckets import samples
+from aquatint.data.places import File
 from aquatint.data.plan import BatchPlan, derived_repeats
+from aquatint.data.records import ImageRecord
+from aquatint.data.settings import Images
+from aquatint.errors import AquatintError
+from aquatint.training.validation import once_each
 
 
 def ranks(buckets: list[int], *, num_processes: int, **options: int) -> list[BatchPlan]:
@@ -42,8 +50,15 @@ def test_weights_of_records_and_padding() -> None:
     assert [plan.plan(0)[0].weights for plan in plans] == [(1.0,), (1.0,), (1.0,), (0.0,)]
     for plan in weighted:
         (micro,) = plan.plan(0)
-        assert micro.total_weight == 3.5
+        assert micro.total_weight == 3.5  # three samples of 7/6 on average
         assert micro.weights in ((0.0,), ([1.0, 0.5, 2.0][micro.indices[0]],))
+
+
+def test_weights_count_where_a_batch_holds_one_picture() -> None:
+    """What each sample contributes to its step's loss, one at a time: in proportion to its weight, and 1 on average."""
+    plan = BatchPlan([0, 1, 2], batch_size=1, weights=[1.0, 0.5, 1.5])
+    micros = [plan.plan(step)[0] for step in range(3)]
+    assert {micro.indices[0]: micro.weights[0] / micro.total_weight for micro in micros} == {0: 1.0, 1: 0.5, 2: 1.5}
 
 
 def test_small_sets_tile_their_batches() -> None:
@@ -64,3 +79,16 @@ def test_wrong_plans_are_refused(wrong: dict[str, object]) -> None:
         BatchPlan([0, 0], **wrong)
     with pytest.raises(ValueError, match="no records"):
         BatchPlan([], batch_size=1)
+
+
+def test_validation_measures_each_picture_once() -> None:
+    """Two pictures three times each, then two held out, one of them repeated."""
+    records = [0, 0, 0, 1, 1, 1, 2, 2, 3]
+    assert once_each(records, 6) == [6, 8]
+    assert once_each(records[:6], 6) == [0, 3]
+
+
+def test_repeats_that_no_plan_can_hold_are_refused() -> None:
+    record = ImageRecord(File(Path("a.png")), "a.png", "", 64, 64, "0", repeats=10**12)
+    with pytest.raises(AquatintError, match=r"1,000,000,000,000 times an epoch"):
+        samples([record], Images(), resolution=64, multiple=8)

@@ -72,7 +72,7 @@ def test_micro_batches_are_of_one_bucket_equally_many_and_never_empty(
 
 @given(BUCKETS, SHAPE, SMALL, st.data())
 @settings(max_examples=100, deadline=None)
-def test_padding_weighs_nothing_and_the_rest_sums_to_the_total(
+def test_padding_weighs_nothing_and_the_total_is_that_of_average_samples(
     buckets: list[int], shape: dict[str, int], num_processes: int, data: st.DataObject
 ) -> None:
     own = data.draw(st.lists(st.integers(1, 8), min_size=len(buckets), max_size=len(buckets)))
@@ -81,7 +81,7 @@ def test_padding_weighs_nothing_and_the_rest_sums_to_the_total(
         micros = list(chain.from_iterable(plan.plan(step) for plan in plans))
         samples = real(micros)
         assert [slot for slot, _, _ in samples] == list(range(len(samples)))
-        assert {micro.total_weight for micro in micros} == {sum(own[index] for _, index, _ in samples)}
+        assert {micro.total_weight for micro in micros} == {len(samples) * (sum(own) / len(own))}
         for micro in micros:
             is_padding = micro.slots[0] >= len(samples)
             assert micro.weights == ((0.0,) if is_padding else tuple(own[index] for index in micro.indices))

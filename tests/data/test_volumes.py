@@ -35,6 +35,23 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
+def test_a_scan_in_two_rows_of_a_list(folder: Path) -> None:
+    rows = [f"scans/{name},{word}" for name in ("ct.dcm", "two.dcm") for word in "ab"]
+    (folder.parent / "list.csv").write_text("\n".join(["path,text", *rows]))
+    found = scan(folder.parent / "list.csv", Images())
+    told = {(record.name, record.caption) for record in found.records}
+    assert told == {
+        ("scans/ct.dcm", "a"), ("scans/ct.dcm#2", "b"),
+        ("scans/two.dcm#0", "a"), ("scans/two.dcm#1", "a"), ("scans/two.dcm#2#0", "b"), ("scans/two.dcm#2#1", "b"),
+    }  # fmt: skip
+
+
+def test_scans_are_opaque(folder: Path) -> None:
+    records = scan(folder, Images(masks="opacity")).records
+    assert len(records) > 3
+    assert not any(record.mask for record in records)
+
+
 def test_each_picture_of_a_scan_is_a_record(folder: Path) -> None:
     found = scan(folder, Images())
     by_file: dict[str, list[str]] = {}

@@ -74,9 +74,9 @@ def run(config: Inspect) -> Iterator[Event | Table | str]:
     from aquatint.data.records import survey
     from aquatint.training.events import Noted
 
-    _check_out(config, ())
+    _check_out(config, (), folders=[config.data])
     found = survey(config.data, config.images, trigger=config.trigger, needs_captions=False, progress=Ticker("looked at"))
-    _check_out(config, found.records)
+    _check_out(config, found.records, folders=found.folders)
     shown = samples(found.records, config.images, resolution=config.resolution, multiple=config.base_multiple)
     for_eyes = dict.fromkeys(shown)  # once each, however often it is repeated
     records, sizes = [found.records[each.record] for each in for_eyes], [each.size for each in for_eyes]
@@ -130,14 +130,15 @@ def _sheets(config: Inspect, records: Sequence[ImageRecord], *, sizes: Sequence[
         yield f"contact sheet: {path}"
 
 
-def _check_out(config: Inspect, records: Sequence[ImageRecord]) -> None:
+def _check_out(config: Inspect, records: Sequence[ImageRecord], *, folders: Sequence[Path]) -> None:
     """The folder of a source is known beforehand, those of the pictures in a list or a mix when they were read."""
     if config.out is None:
         return
     if config.out.suffix.lower() != ".png" and not _is_page(config.out):
         raise AquatintError(f"out={config.out} must name an HTML or PNG file, such as {config.out / 'page.html'}")
-    if config.out.resolve().is_relative_to(config.data.resolve()):
-        raise AquatintError(f"out={config.out} lies inside {config.data}, where nothing is ever written: choose another place")
+    inside = next((folder for folder in folders if config.out.resolve().is_relative_to(folder.resolve())), None)
+    if inside:
+        raise AquatintError(f"out={config.out} lies inside {inside}, where nothing is ever written: choose another place")
     beside = next((record for record in records if _folder_of(record.place) == config.out.resolve().parent), None)
     if beside:
         raise AquatintError(f"out={config.out} lies beside {beside.name}, where nothing is ever written: choose another place")

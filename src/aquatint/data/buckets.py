@@ -17,6 +17,8 @@ MAX_UPSCALE = 1.5
 """A picture that is enlarged more on its sides is shown soft, and teaches that."""
 MAX_ASPECT = 2.4
 """Of width to height or height to width; longer pictures are cropped. 2.4 is the longest that SDXL was trained on."""
+MOST_SHOWN = 10_000_000
+"""Pictures in one epoch, repeats included: each is a place in the plan."""
 STEPS_PER_SIDE = 16
 """Sides of buckets are this fraction of the resolution apart: finer ones crop less and leave more batches short."""
 
@@ -67,8 +69,11 @@ class Shown:
 def samples(records: Sequence[ImageRecord], images: Images, *, resolution: int, multiple: int) -> list[Shown]:
     """What an epoch shows, in the order of the records: each at every size that is right for it, its `repeats` times over.
 
-    `resolution` counts where the settings name none. Raises AquatintError for a resolution that is no multiple.
+    `resolution` counts where the settings name none. Raises AquatintError for a resolution that is no multiple, and for
+    more than MOST_SHOWN.
     """
+    if (total := sum(record.repeats for record in records)) > MOST_SHOWN:
+        raise AquatintError(f"with their repeats the pictures come {total:,} times an epoch, over {MOST_SHOWN:,}: lower them")
     asked = images.resolutions or (resolution,)
     return [
         Shown(index, size)

@@ -42,12 +42,23 @@ class Look:
 def look_at(place: Place, *, matte: str = "white") -> Look:
     """Raises OSError where the bytes cannot be read."""
     content = place.read()
-    content_hash = hashlib.sha256(content).hexdigest() + (place.mark if isinstance(place, Slice) else "")
+    content_hash = _hash(place, content)
     try:
         picture = read_picture(place, matte=matte, content=content, enough_px=ENOUGH_PX)
     except BadPicture as bad:
         return Look(0, 0, "", content_hash, reason=bad.reason, advice=bad.advice)
     return Look(*picture.size, picture.mode, content_hash, picture.remarks, measures=measure(picture.image))
+
+
+def read_again(place: Place, content_hash: str) -> bytes:
+    """The bytes that were looked at; `content_hash` is the look's. Raises BadPicture where they are others by now, or gone."""
+    try:
+        content = place.read()
+    except OSError as error:
+        raise BadPicture(place, f"cannot be read any more ({error.strerror or error})", "put it back, or start again") from error
+    if _hash(place, content) != content_hash:
+        raise BadPicture(place, "is another than the one that was looked at", "start again; if that does not help, delete looks.sqlite3")
+    return content
 
 
 def look_at_all(places: Sequence[Place], *, progress: Callable[[int, int], None] | None = None) -> list[Look | OSError]:
@@ -69,6 +80,10 @@ def look_at_all(places: Sequence[Place], *, progress: Callable[[int, int], None]
             book.write({signed: asdict(look) for signed, look in seen.items() if isinstance(look, Look)})
             found += [signed if isinstance(signed, OSError) else known.get(signed) or seen[signed] for signed in signatures]
     return found
+
+
+def _hash(place: Place, content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest() + (place.mark if isinstance(place, Slice) else "")
 
 
 def _remembered(facts: Mapping[str, Any]) -> Look:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from PIL import Image
 
+from aquatint.data.captions import stem_of
 from aquatint.data.findings import Finding, counted
-from aquatint.data.looks import Look, look_at_all
-from aquatint.data.pictures import open_picture, read_opacity
-from aquatint.data.places import Entry, Place
+from aquatint.data.looks import Look, look_at_all, read_again
+from aquatint.data.pictures import read_opacity, read_picture
+from aquatint.data.places import Entry, Place, Slice
 from aquatint.data.settings import Images
 
 MARKS = (".mask", "-masklabel")
 """What stands behind the name of a picture in that of its mask: `cat.png` and `cat.mask.png`."""
+OPACITY = " opacity"
 MOST_ASKEW = 0.02
 """By which the aspect of a mask may differ from its picture's, for sides are rounded when both are made smaller."""
 
@@ -29,15 +30,30 @@ class Mask:
 
 
 def open_mask(mask: Mask) -> Image.Image:
-    """Mode L, upright: white counts fully, black not at all. Raises BadPicture."""
-    return read_opacity(mask.place) if mask.is_opacity else open_picture(mask.place, matte="black").convert("L")
+    """Mode L, upright: white counts fully, black not at all. Raises BadPicture, also where it changed since it was looked at."""
+    content = read_again(mask.place, mask.content_hash.removesuffix(OPACITY))
+    if mask.is_opacity:
+        return read_opacity(mask.place, content=content)
+    return read_picture(mask.place, matte="black", content=content).image.convert("L")
 
 
-def masks_among(names: Sequence[str]) -> dict[str, str]:
-    """Name of a picture -> that of its mask, for those that have one."""
-    by_stem = {str(PurePosixPath(name).with_suffix("")): name for name in names}
-    pairs = ((by_stem.get(stem.removesuffix(mark)), name) for stem, name in by_stem.items() for mark in MARKS if stem.endswith(mark))
-    return {picture: mask for picture, mask in pairs if picture}
+def masks_among(names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Name of a picture -> those of its masks, which should be one, for pictures that have any; and masks of no picture.
+
+    Marks count in any case. Pictures that differ in their suffix alone share masks, as they share captions.
+    """
+    by_stem: dict[str, list[str]] = {}
+    for name in names:
+        by_stem.setdefault(stem_of(name), []).append(name)
+    found: dict[str, list[str]] = {}
+    lone = []
+    for stem, masks in by_stem.items():
+        mark = next((mark for mark in MARKS if stem.lower().endswith(mark)), None)
+        pictures = by_stem.get(stem[: -len(mark)], []) if mark else []
+        lone += masks if mark and not pictures else []
+        for picture in pictures:
+            found.setdefault(picture, []).extend(masks)
+    return found, lone
 
 
 def masks_of(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images) -> tuple[list[Mask | None], list[Finding]]:
@@ -45,7 +61,8 @@ def masks_of(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images)
     if images.masks == "ignore":
         return [None] * len(entries), []
     if images.masks == "opacity":
-        return [Mask(entry.place, f"{look.content_hash} opacity", True) for entry, look in zip(entries, looks, strict=True)], []
+        pairs = zip(entries, looks, strict=True)  # scans are opaque
+        return [None if isinstance(e.place, Slice) else Mask(e.place, look.content_hash + OPACITY, True) for e, look in pairs], []
     places = {index: entry.mask for index, entry in enumerate(entries) if entry.mask is not None}
     seen = dict(zip(places, look_at_all(list(places.values())), strict=True))
     findings: list[Finding] = []

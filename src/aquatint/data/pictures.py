@@ -124,9 +124,9 @@ def _decoded(place: Place, image: ImageFile.ImageFile, *, matte: str, enough_px:
     return Picture(pixels, mode, (*remarks, *more), whole[::-1] if is_turned else whole)
 
 
-def read_opacity(place: Place) -> Image.Image:
-    """How opaque each pixel is, mode L, upright; white for a picture without transparency. Raises BadPicture."""
-    image = _opened(place, place.read())
+def read_opacity(place: Place, *, content: bytes | None = None) -> Image.Image:
+    """How opaque each pixel is, mode L, upright; white for a picture without transparency. `content` is its bytes. Raises BadPicture."""
+    image = _opened(place, place.read() if content is None else content)
     note_numbers(image)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:

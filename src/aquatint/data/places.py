@@ -136,6 +136,8 @@ class Offer:
     findings: tuple[Finding, ...]
     of_captions: tuple[Finding, ...] = ()
     """Those that matter only where captions are needed."""
+    folders: tuple[Path, ...] = ()
+    """Read with all that lies in them: what were written there would be a part of the source."""
 
 
 def state_of(path: Path) -> str:

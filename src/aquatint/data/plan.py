@@ -29,7 +29,8 @@ class MicroPlan:
     epoch_of_each: tuple[int, ...]
     """How often the record was shown before in this run: epoch * repeats + repeat."""
     total_weight: float
-    """Over the global batch: all processes, all micro-batches."""
+    """What the weighted losses of the global batch are divided by: its samples times the mean weight of all records. The batch's own
+    weights would cancel out where it holds one picture, or pictures of one weight."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class BatchPlan:
         weights = np.ones(len(indices)) if self.weights is None else np.asarray(self.weights, np.float64)[indices]
         num_micro = -(-len(indices) // (self.batch_size * self.num_processes))
         parts = np.array_split(np.arange(len(indices)), num_micro * self.num_processes)
-        total = float(weights.sum())
+        total = len(indices) * self._mean_weight
         return tuple(
             self._micro(parts[micro * self.num_processes + self.rank], indices, passes=passes, weights=weights, total=total)
             for micro in range(num_micro)
@@ -92,6 +93,10 @@ class BatchPlan:
         return MicroPlan(
             tuple(indices[part].tolist()), tuple(part.tolist()), tuple(weights[part].tolist()), tuple(passes[part].tolist()), total
         )
+
+    @cached_property
+    def _mean_weight(self) -> float:
+        return 1.0 if self.weights is None else float(np.mean(self.weights, dtype=np.float64))
 
     @cached_property
     def _buckets(self) -> dict[int, Integers]:

@@ -65,6 +65,8 @@ class Scan:
     records: tuple[ImageRecord, ...]
     """In natural order of their names."""
     findings: tuple[Finding, ...]
+    folders: tuple[Path, ...] = ()
+    """Read with all that lies in them."""
 
     @property
     def has_errors(self) -> bool:
@@ -103,7 +105,7 @@ def survey(
         _record(entry, look, mask=mask, told=renditions(entry.caption, images, name=entry.name, trigger=trigger))
         for entry, look, mask in zip(entries, seen, masks, strict=True)
     )
-    return Scan(records, (*offer.findings, *findings, *described, *masked, *more))
+    return Scan(records, (*offer.findings, *findings, *described, *masked, *more), offer.folders)
 
 
 def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images) -> tuple[list[Entry], list[Finding]]:

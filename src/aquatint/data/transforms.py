@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aquatint.core.randomness import key
 from aquatint.data.focus import richest_corner
-from aquatint.data.pictures import open_picture
+from aquatint.data.pictures import read_picture
 from aquatint.data.places import Place
 from aquatint.data.records import ImageRecord
 from aquatint.data.settings import Crop, Images
@@ -170,7 +170,7 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(values.permute(1, 2, 0).contiguous().numpy())
 
 
-def load_pixels(place: Place | Path, view: View) -> tuple[Tensor, Geometry]:
-    """What the model sees of one file: float32 (3, height, width) in [-1, 1]. Raises BadPicture."""
-    image, geometry = fit(open_picture(place, matte=view.matte), view)
+def load_pixels(place: Place | Path, view: View, *, content: bytes | None = None) -> tuple[Tensor, Geometry]:
+    """What the model sees of one file: float32 (3, height, width) in [-1, 1]; `content` is its bytes, if at hand. Raises BadPicture."""
+    image, geometry = fit(read_picture(place, matte=view.matte, content=content).image, view)
     return to_tensor(image), geometry

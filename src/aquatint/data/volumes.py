@@ -36,7 +36,10 @@ def unfolded(entries: Sequence[Entry], images: Images) -> tuple[list[Entry], lis
 
 
 def _is_scan(entry: Entry) -> bool:
-    return scans.is_scan(entry.name, head_of(entry.place.path) if isinstance(entry.place, File) else b"")
+    """By the name of the file: that of the entry may have a number behind."""
+    if isinstance(entry.place, File):
+        return scans.is_scan(entry.place.path.name, head_of(entry.place.path))
+    return scans.is_scan(entry.name)
 
 
 def _cuts(places: Sequence[Place], images: Images) -> list[Cut]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
 from aquatint.core.fingerprint import fingerprint
 from aquatint.data.cache import TensorCache, entry_key
+from aquatint.data.looks import read_again
 from aquatint.data.masks import open_mask
 from aquatint.data.records import ImageRecord
 from aquatint.data.settings import Images
@@ -53,7 +54,9 @@ class Encoding:
                 together = self.family.encode_prompts(self.bundle, [prompts[i] for i in indices])
             return [{name: value[row : row + 1].cpu() for name, value in together.items()} for row in range(len(indices))]
 
-        found = self.cache.get_many(keys, compute, chunk=PROMPTS_AT_ONCE, name_of=lambda i: f"the prompt {prompts[i]!r}")
+        found = self.cache.get_many(
+            keys, compute, chunk=PROMPTS_AT_ONCE, progress=self.progress, name_of=lambda i: f"the prompt {prompts[i]!r}"
+        )
         return {prompt: Conditioning(entry) for prompt, entry in zip(prompts, found, strict=True)}
 
     def _views(self, records: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[list[Encoded]]:
@@ -84,8 +87,11 @@ def _content(record: ImageRecord) -> tuple[str, ...]:
 
 
 def _seen(record: ImageRecord, view: View) -> tuple[Tensor, Tensor | None]:
-    """Pixels (3, H, W) in [-1, 1], and the mask over them (1, H, W) in [0, 1] if there is one."""
-    pixels, geometry = load_pixels(record.place, view)
+    """Pixels (3, H, W) in [-1, 1], and the mask over them (1, H, W) in [0, 1] if there is one.
+
+    Raises BadPicture also where the file changed since it was looked at: under the hash of then it would be found for ever.
+    """
+    pixels, geometry = load_pixels(record.place, view, content=read_again(record.place, record.content_hash))
     return pixels, fit_mask(open_mask(record.mask), view, geometry=geometry) if record.mask else None
 
 

@@ -39,6 +39,7 @@ def check(config: Train) -> Checked:
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
     scanned, prior = _scan(config, problems), _prior(config, problems)
+    problems += _among_pictures(folder.path, scanned, data=config.data)
     base = _base_problem(config)
     wanted = None if base else room(config, families[config.family])
     for found in (base, _trigger_problem(config), _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
@@ -115,6 +116,13 @@ def _prior_doubts(config: Train, records: Sequence[ImageRecord], *, prior: Seque
         for names, what, advice in doubts
         if names
     ]
+
+
+def _among_pictures(out: Path, scanned: Scan | None, *, data: Path) -> list[Problem]:
+    """A run in a folder of a mix would be read as pictures of the mix; `_out` knows of a folder that is `data` itself."""
+    read = [folder for folder in scanned.folders if folder.resolve() != data.resolve()] if scanned else []
+    inside = [folder for folder in read if out.resolve().is_relative_to(folder.resolve())]
+    return [Problem("out", f"{out} lies in {folder}, which is never written to") for folder in inside]
 
 
 def _base_problem(config: Train) -> Problem | None:

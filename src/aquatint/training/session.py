@@ -17,7 +17,7 @@ from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
 from aquatint.data.captions import torn_words
 from aquatint.data.diagnosis import leakage
-from aquatint.data.findings import counted, folded
+from aquatint.data.findings import counted, folded, listed
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
@@ -77,6 +77,7 @@ class Session:
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
+        yield from self._blind_masks()
         yield from self._torn_captions()
         yield from self._cut_captions()  # after the method is attached: a learned word may take more room
         self.bundle.rest()
@@ -270,8 +271,7 @@ class Session:
 
     def _validate(self, step: int) -> Validated:
         with self.trainer.averaged():
-            is_held_out = self.num_shown < len(self.shown)
-            indices = range(self.num_shown if is_held_out else 0, len(self.shown))
+            indices = validation.once_each([each.record for each in self.shown], self.num_shown)
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 
@@ -308,6 +308,14 @@ class Session:
         for change in provenance.changes(state.facts, trainer.facts):
             yield Noted(step=state.step, text=f"resumed with other settings: {change}", is_warning=True)
         trainer.restore(state)
+
+    def _blind_masks(self) -> Iterator[Event]:
+        """Pictures that take part and teach nothing."""
+        seen = zip(self.examples.names, self.examples.views, strict=True)
+        blind = [name for name, views in seen if all(view.mask_B1HW is not None and not view.mask_B1HW.any() for view in views)]
+        if blind:
+            text = f"the masks are black in all that is shown of {listed(list(dict.fromkeys(blind)))}: nothing of it is learned"
+            yield Noted(step=0, text=text, is_warning=True)
 
     def _torn_captions(self) -> Iterator[Event]:
         """Other words that hold the trigger, which stock tokenizers cut up once it is a word of its own."""

@@ -24,6 +24,15 @@ def held_out_last(records: Sequence[ImageRecord], *, share: float, seed: int) ->
     return (*training, *chosen), len(training)
 
 
+def once_each(records: Sequence[int], num_trained_on: int) -> list[int]:
+    """Which samples to measure: one of each picture, however often it is repeated; of the held-out ones if there are any.
+
+    `records` holds the picture of each sample; those from `num_trained_on` on are held out.
+    """
+    first = {record: index for index, record in reversed([*enumerate(records)])}
+    return [index for index in sorted(first.values()) if index >= num_trained_on] or sorted(first.values())
+
+
 def measure(bundle: Bundle, family: ModelFamily, *, examples: Examples, indices: Sequence[int], precision: torch.dtype) -> float:
     """Mean loss over at most `MAX_PICTURES` pictures at each of `TIMES`; noise depends on the picture's place alone."""
     device = next(bundle.denoiser.parameters()).device

@@ -1,6 +1,7 @@
 """Hugging Face datasets, saved to disk and as Parquet; how the Hub's refusals are told."""
 
 import gc
+import os
 import shutil
 from pathlib import Path
 
@@ -105,8 +106,6 @@ def test_parquet_files_of_two_shapes(tmp_path: Path, make) -> None:
 
 
 def test_a_changed_parquet_file_is_never_read_from_the_cache(tmp_path: Path, make, png) -> None:
-    import os
-
     path = tmp_path / "list.parquet"
     make(["a.png", "b.png"]).to_parquet(path)
     status = path.stat()
@@ -301,6 +300,16 @@ def test_captions_beside_pictures_are_no_dataset(tmp_path: Path) -> None:
     assert not module.claims(str(tmp_path))
     (tmp_path / "data" / "metadata.parquet").rename(tmp_path / "data" / "train.parquet")
     assert module.claims(str(tmp_path))
+
+
+def test_a_damaged_copy_is_made_anew(tmp_path: Path, make, png, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AQUATINT_CACHE", str(tmp_path / "cache"))
+    make(["a.png", "b.png"]).to_parquet(tmp_path / "list.parquet")
+    read(str(tmp_path / "list.parquet"), Images())
+    gc.collect()
+    (copy,) = (tmp_path / "cache").rglob("*.arrow")
+    os.truncate(copy, copy.stat().st_size // 2)
+    assert [entry.place.read() for entry in read(str(tmp_path / "list.parquet"), Images()).entries] == [png(0), png(1)]
 
 
 def test_the_copy_lies_in_the_cache(tmp_path: Path, make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,8 +111,17 @@ def read_parquet(files: Sequence[Path], images: Images, *, source: str) -> Offer
     except OSError as error:
         raise unusable(source, f"cannot be read ({error.strerror})", advice="make it readable") from error
     copy = default_root() / "datasets" / f"{state}.arrow"
-    dataset = _opened(source, lambda datasets: datasets.Dataset.from_file(str(_copied(files, copy))))
+    dataset = _opened(source, lambda datasets: _from_copy(datasets, files, copy=copy))
     return _offer(dataset, images, source=source, root=files[0].parent, state=state)
+
+
+def _from_copy(datasets: Any, files: Sequence[Path], *, copy: Path) -> Any:
+    """A damaged copy is made anew."""
+    try:
+        return datasets.Dataset.from_file(str(_copied(files, copy)))
+    except (OSError, ValueError):  # Arrow's errors are ValueErrors
+        copy.unlink(missing_ok=True)
+        return datasets.Dataset.from_file(str(_copied(files, copy)))
 
 
 def _copied(files: Sequence[Path], copy: Path) -> Path:
@@ -210,6 +219,7 @@ def _offer(dataset: Any, images: Images, *, source: str, root: Path | None, stat
     read_too = [name for name in known if name in SHARES or (name == MASK != picture and is_bytes(kinds.field(MASK).type))]
     if read_too:
         findings.append(Finding("note", source, f"read beside pictures and captions: {', '.join(read_too)}"))
+    copied = bool(state)
     state = state or _digest([dataset._fingerprint, *(state_of(Path(file["filename"])) for file in dataset.cache_files)])
     rows = dataset.with_format("arrow")
     pictures = [picture, MASK] if MASK in read_too else [picture]
@@ -229,7 +239,7 @@ def _offer(dataset: Any, images: Images, *, source: str, root: Path | None, stat
         else:
             entry = Entry(str(number), places[picture], **fields, mask=places.get(MASK))
             entries.append((below(seen[picture][1] or ""), entry))
-    return offer_of(source, _named(entries), findings=findings)
+    return offer_of(source, _named(entries), findings=findings, folders=[root] if root and not copied else [])
 
 
 def _picture_column(dataset: Any, *, source: str, findings: list[Finding]) -> str:

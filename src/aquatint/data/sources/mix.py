@@ -52,6 +52,7 @@ def read(source: str, images: Images) -> Offer:
         lines, problems = _lines(path)
         entries: list[Entry] = []
         findings: list[Finding] = []
+        folders: list[Path] = []
         for label, line in _labelled(lines):
             try:
                 offer = _offer(line, path.parent, images=images)
@@ -59,10 +60,11 @@ def read(source: str, images: Images) -> Offer:
                 problems += [_under(label, finding) for finding in error.findings]
                 continue
             findings += [_under(label, finding) for finding in offer.findings]
+            folders += offer.folders
             entries += [_shared(entry, label, line=line) for entry in offer.entries]
     if problems:
         raise BadData(path, [*problems, *findings])
-    return offer_of(source, entries, findings=findings)
+    return offer_of(source, entries, findings=findings, folders=folders)
 
 
 @contextmanager

@@ -34,12 +34,12 @@ def absent(source: str) -> BadData:
     return unusable(source, "there is no such file or folder", advice=f"did you mean {path.parent / match}?" if match else "")
 
 
-def offer_of(source: str, entries: Iterable[Entry], *, findings: Iterable[Finding]) -> Offer:
+def offer_of(source: str, entries: Iterable[Entry], *, findings: Iterable[Finding], folders: Iterable[Path] = ()) -> Offer:
     """In natural order. Raises BadData when there is not one entry."""
     ordered = sorted(entries, key=lambda entry: natural(entry.name))
     findings = tuple(findings)
     if ordered:
-        return Offer(tuple(ordered), findings)
+        return Offer(tuple(ordered), findings, folders=tuple(folders))
     if any(finding.level == "error" for finding in findings):
         raise BadData(Path(source), findings)
     raise unusable(source, "not one picture in it can be used", others=findings)

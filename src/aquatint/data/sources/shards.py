@@ -72,7 +72,8 @@ def read(source: str, images: Images) -> Offer:
     if images.caption_column and not any(entry.caption for entry in entries):
         what = f"not one .json beside a picture has a text under {images.caption_column!r}"
         findings.append(Finding("error", source, what, "choose one by images.caption_column"))
-    return offer_of(source, entries, findings=findings)
+    folders = [Path(source).expanduser()] if Path(source).expanduser().is_dir() else []
+    return offer_of(source, entries, findings=findings, folders=folders)
 
 
 def expanded(pattern: str) -> list[str]:
