@@ -17,6 +17,11 @@ class AquatintError(Exception):
     exit_code = 2
 
 
+def why(error: BaseException) -> str:
+    """The first line of what a library says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class Diverged(AquatintError):
     """The loss or the gradient stayed not finite."""
 

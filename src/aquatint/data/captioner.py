@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aquatint.data.findings import Finding, counted
 from aquatint.data.places import Entry, state_of
-from aquatint.errors import AquatintError
+from aquatint.errors import AquatintError, why
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,8 +115,7 @@ class Captioner:
         try:
             return kind.from_pretrained(source, trust_remote_code=False, **options)
         except Exception as error:  # transformers, safetensors and the Hub each have error classes of their own
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BadCaptioner(f"images.captioner={self.source}: {why}") from error
+            raise BadCaptioner(f"images.captioner={self.source}: {why(error)}") from error
 
 
 def fill(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aquatint.errors import why
+
 Records = Iterator[tuple[int, "dict[str, Any] | str"]]
 """(row from 1, what it says or what is wrong with it)"""
 BATCH_ROWS = 1000
@@ -25,7 +27,7 @@ def parquet_rows(path: Path) -> Records:
                     number += 1
                     yield number, record
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        yield number + 1, f"is not Parquet, or is damaged ({_why(error)})"
+        yield number + 1, f"is not Parquet, or is damaged ({why(error)})"
 
 
 def is_bytes(kind: Any) -> bool:
@@ -35,7 +37,3 @@ def is_bytes(kind: Any) -> bool:
     if types.is_struct(kind):
         return any(is_bytes(field.type) for field in kind)
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
-
-
-def _why(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

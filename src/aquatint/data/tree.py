@@ -91,7 +91,7 @@ def _what(entry: os.DirEntry[str], name: str) -> Finding | str:
     """`folder`, `file`, `junk`, or what is wrong with it."""
     if entry.name.startswith(".") or entry.name.lower() in JUNK:
         return "junk"
-    if not _is_text(name):
+    if not is_text(name):
         shown = os.fsencode(name).decode("utf-8", "replace")
         return Finding("error", shown, "has a name that is not UTF-8", "rename it")
     try:
@@ -129,7 +129,8 @@ def head_of(file: Path) -> bytes:
         return b""
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Whether it can be stored as UTF-8; names and JSON may hold halves of characters."""
     try:
         name.encode()
     except UnicodeEncodeError:

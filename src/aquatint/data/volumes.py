@@ -45,12 +45,13 @@ def _is_scan(entry: Entry) -> bool:
 def _cuts(places: Sequence[Place], images: Images) -> list[Cut]:
     book = Book()
     signatures = [_signature(place, images) for place in places]
-    known: dict[str, Cut] = book.read(signature for signature in signatures if signature)
+    known: dict[str, Cut] = book.read([signature for signature in signatures if signature])
     new = {signature: place for signature, place in zip(signatures, places, strict=True) if signature and signature not in known}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cuts = dict(zip(new, pool.map(lambda place: _cut(place, images), new.values()), strict=True))
     book.write({signature: cut for signature, cut in cuts.items() if cut is not UNREADABLE})
-    return [(known | cuts).get(signature, UNREADABLE) for signature in signatures]
+    known |= cuts
+    return [known.get(signature, UNREADABLE) for signature in signatures]
 
 
 def _signature(place: Place, images: Images) -> str:

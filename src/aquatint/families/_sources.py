@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aquatint.core.memory import unswept
-from aquatint.errors import BadBase
+from aquatint.errors import BadBase, why
 from aquatint.names import nearest
 
 BUILT_IN = ("pocket",)
@@ -81,7 +81,7 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
     except BadBase:
         raise
     except Exception as error:  # safetensors, diffusers and the Hub each have error classes of their own
-        raise BadBase(f"base={source}: {_why(error)}") from error
+        raise BadBase(f"base={source}: {why(error)}") from error
 
 
 def _in_hub_cache(source: str) -> Path:
@@ -109,17 +109,13 @@ def _check_folder(path: Path, class_name: str) -> None:
     try:
         found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadBase(f"base={path}: its model_index.json cannot be read ({_why(error)})") from error
+        raise BadBase(f"base={path}: its model_index.json cannot be read ({why(error)})") from error
     _check_class(str(path), found, class_name=class_name)
 
 
 def _check_class(source: str, found: str, *, class_name: str) -> None:
     if found != class_name:
         raise BadBase(f"base={source}: this is a {found}, and a {class_name} was asked for; choose the family that loads it")
-
-
-def _why(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _quieten() -> None:

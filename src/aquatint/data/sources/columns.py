@@ -12,7 +12,8 @@ from typing import Any
 from aquatint.data.captions import COLUMNS, same
 from aquatint.data.findings import Finding, listed
 from aquatint.data.settings import Images
-from aquatint.data.sources.refusals import is_text, shown
+from aquatint.data.sources.refusals import shown
+from aquatint.data.tree import is_text
 
 PICTURES = ("file_name", "path", "image", "file", "image_path", "filename", "file_path", "filepath", "image_file", "img", "img_path")
 """Names under which a list's pictures are looked for, in this order."""

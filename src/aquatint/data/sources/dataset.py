@@ -16,7 +16,8 @@ from aquatint.data.parquet import is_bytes
 from aquatint.data.places import Entry, File, Offer, Place, state_of
 from aquatint.data.settings import Images
 from aquatint.data.sources.columns import MASK, PICTURES, SHARES, below, caption_column, caption_in, file_in, shares_in
-from aquatint.data.sources.refusals import absent, bad, offer_of, shown, unusable, why
+from aquatint.data.sources.refusals import absent, bad, offer_of, shown, unusable
+from aquatint.errors import why
 
 HUB = "hub:"
 HUB_NAME = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(/(?P<part>[\w.-]+))?(:(?P<split>[\w.-]+))?")

@@ -45,20 +45,6 @@ def offer_of(source: str, entries: Iterable[Entry], *, findings: Iterable[Findin
     raise unusable(source, "not one picture in it can be used", others=findings)
 
 
-def why(error: BaseException) -> str:
-    """The first line of what a library says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def is_text(written: str) -> bool:
-    """Whether it can be stored as UTF-8; names and JSON may hold halves of characters."""
-    try:
-        written.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def shown(written: str) -> str:
     """What can be printed of it."""
     return written.encode("utf-8", "replace").decode()

@@ -18,8 +18,9 @@ from aquatint.data.pictures import SUFFIXES
 from aquatint.data.places import Entry, Offer, Stretch
 from aquatint.data.settings import Images
 from aquatint.data.sources.columns import MASK, caption_in
-from aquatint.data.sources.refusals import absent, bad, is_text, offer_of, shown, unusable, why
-from aquatint.data.tree import JUNK, natural
+from aquatint.data.sources.refusals import absent, bad, offer_of, shown, unusable
+from aquatint.data.tree import JUNK, is_text, natural
+from aquatint.errors import why
 
 TAR = ".tar"
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
