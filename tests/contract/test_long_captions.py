@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from aquatint.cli import run
 from aquatint.core.family import Bundle
+from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache
 from aquatint.data.settings import Images
 from aquatint.families import sd
 from aquatint.families._windows import pieces
-from aquatint.generation.drawing import Request, draw_latents
+from aquatint.generation.drawing import draw_latents
 from aquatint.methods.base import Method
 from aquatint.training.encoding import Encoding
 from aquatint.training.folder import RunFolder

@@ -85,7 +85,7 @@ def test_the_file_of_the_word(trained):
 
 def test_a_wrong_word_is_not_proven(trained, tiny, answers):
     bundle, folder = trained
-    saved, prompt = folder / "pytorch_lora_weights.safetensors", proof.question("disc")
+    saved, prompt = folder / "pytorch_lora_weights.safetensors", "a photo of disc"
     known = {"family": SD, "method": Pivotal(rank=4), "base": answers(tiny("sd"), "sd"), "trained": answers(bundle, "sd"), "prompt": prompt}
     assert proof.prove(saved, fresh=tiny("sd"), **known).largest_difference < 1e-5
     save_file({"disc": load_file(folder / FILE)["disc"].flip(0)}, folder / FILE)

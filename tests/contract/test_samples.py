@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from aquatint.core.family import Bundle
+from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache
-from aquatint.generation.drawing import Request
 from aquatint.training import samples
 from aquatint.training.folder import RunFolder
 from aquatint.training.samples import Sampler

@@ -10,9 +10,10 @@ import torch
 from aquatint.core.family import Bundle, Conditioning, Encoded
 from aquatint.core.objective import MinSNR
 from aquatint.core.randomness import SampleRandom
+from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache
 from aquatint.families import sd
-from aquatint.generation.drawing import Request, draw_latents
+from aquatint.generation.drawing import draw_latents
 from aquatint.methods.lora import LoRA
 from aquatint.training import prior as prior_module
 from aquatint.training.batch import AnyBatch, Batch, joined, together

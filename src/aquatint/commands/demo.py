@@ -49,7 +49,7 @@ def run(config: Demo) -> Iterator[Event | str | Table]:
 def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
     from aquatint.commands import train
     from aquatint.core.memory import keep_freed_memory
-    from aquatint.registry import families
+    from aquatint.recognition import recognise
     from aquatint.training.folder import RunFolder, free_name
     from aquatint.training.settings import Train
 
@@ -60,7 +60,7 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
     proof = _proof(name, config, pictures_dir=pictures_dir)
     keep_freed_memory()
     yield f"== {name}: {len(list(pictures_dir.glob('*.png')))} pictures from {pictures_dir}"
-    base: Bundle = families[settings.family].load(settings.base).freeze()
+    base: Bundle = recognise(settings.base, settings.family).family.load(settings.base).freeze()
     yield "measuring the base model …"
     before, shown_before = proof.measure(base), proof.show(base)
     yield f"aquatint train {' '.join(given)}"

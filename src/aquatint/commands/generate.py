@@ -35,8 +35,8 @@ class Generate(Config):
     """Guidance scale: how strongly the pictures follow the prompt."""
     size: tuple[PositiveInt, PositiveInt] | None = None
     """Width and height in pixels. Not given: the model's own."""
-    family: str = "sd"
-    """Architecture of a base model; a run knows its own."""
+    family: str = "auto"
+    """Architecture of a base model; `auto` finds it in its files, and a run knows its own."""
     out: Path | None = None
     """Folder for the pictures. Not given: `pictures` in the run's folder, or here."""
     cpu: bool = False
@@ -49,7 +49,8 @@ class Generate(Config):
 def run(config: Generate) -> Iterator[str]:
     """Yields a line for each picture. Raises `BadRun` or `BadBase`."""
     with unswept():
-        from aquatint.generation.drawing import Request, draw, png_info
+        from aquatint.core.request import Request
+        from aquatint.generation.drawing import draw, png_info
     bundle, base, adapter = _load(config)
     prompt = _spelled(config.prompt, adapter)
     bundle.to(_device(config.cpu))
@@ -66,13 +67,14 @@ def run(config: Generate) -> Iterator[str]:
 
 def _load(config: Generate) -> tuple[Bundle, str, str | None]:
     """The model ready to draw, its base, and the run's folder if it is one."""
+    from aquatint.recognition import recognise
     from aquatint.registry import families
     from aquatint.training.folder import RunFolder
     from aquatint.training.settings import Train
 
     folder = RunFolder(Path(config.model))
     if not folder.config.is_file():
-        family = families[config.family]
+        family = recognise(config.model, config.family).family
         _check_size(config, family.pixel_multiple)
         return family.load(config.model).freeze(), config.model, None
     facts, settings = folder.read_facts(), Train.read([], file=folder.config)

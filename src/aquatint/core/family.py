@@ -1,15 +1,22 @@
 """What a model family must provide. Everything else is written against this file alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from aquatint.core.objective import Network, Objective
+from aquatint.core.request import Request
+
+Told = Literal["nothing", "text", "classes"]
+"""What a model is told of the picture that it shall draw."""
+Draws = Callable[[str], Any]
+"""An `output_type` of the stock pipeline -> the pictures in that form."""
 
 
 class Conditioning(dict[str, Tensor]):
@@ -34,6 +41,7 @@ class Encoded:
 class Bundle:
     """A loaded checkpoint: the stock diffusers pipeline, and our names for its parts."""
 
+    family: "ModelFamily"
     pipeline: Any
     denoiser: nn.Module
     objective: Objective
@@ -41,12 +49,34 @@ class Bundle:
     """Side of the square images that the checkpoint was made for."""
     width: int
     """Channels of the denoiser's widest layer."""
+    told: Told = "text"
+    labels: tuple[str, ...] = ()
+    """Names of the classes in the order of their numbers, where the model is told a class."""
+    side_multiple: int = 1
+    """Sides of pictures must be divisible by this, in pixels."""
+    is_framed: bool = False
+    """Whether it takes squares of `resolution_px` alone."""
     autoencoder: nn.Module | None = None
     text_encoders: tuple[nn.Module, ...] = ()
-    encode: Callable[["Bundle", Sequence[str]], Conditioning] | None = None
-    """The family's `encode_prompts`. What it names is what the pipeline takes, and after `negative_` for the negative prompt."""
+    """All that read the prompt."""
     windows: int = 1
     """How many windows of the text encoder every prompt is given: it is cut into pieces, and their encodings stand one after another."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Bundle":
+        """All but the family, of which there is one."""
+        memo[id(self.family)] = self.family
+        return replace(self, **{field.name: deepcopy(getattr(self, field.name), memo) for field in fields(self)})
+
+    @property
+    def adaptable(self) -> tuple[nn.Module, ...]:
+        """The text encoders that can be trained, or learn a word, in the order of the family's `text_parts`."""
+        return tuple(part for name in self.family.text_parts if (part := getattr(self.pipeline, name, None)) is not None)
+
+    @property
+    def tokenizers(self) -> tuple[Any, ...]:
+        """Of the `adaptable` ones, in the same order."""
+        names = [name for name in self.family.text_parts if getattr(self.pipeline, name, None) is not None]
+        return tuple(getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in names)
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -90,14 +120,22 @@ class Bundle:
 class ModelFamily(Protocol):
     """The module-level names of a file in `families/`."""
 
+    PIPELINES: Mapping[str, Told]
+    """Classes of stock pipelines that it loads, and what each is told. The first is that of a single file."""
+    FILE_PARTS: Mapping[str, str]
+    """Part, as the pipeline names it -> how its weights' names begin in a single file. Empty where there are no such files."""
+    MARKS: tuple[str, ...]
+    """Beginnings of weights' names of which each occurs in its single files; a file is of the family with the most that fit."""
     pixel_multiple: int
-    """Image sides must be divisible by this."""
+    """Image sides must be divisible by this, whatever the checkpoint; `Bundle.side_multiple` is exact."""
+    text_parts: tuple[str, ...]
+    """The pipeline's text encoders that can be trained or learn a word."""
     lora_targets: tuple[str, ...]
     """Names (last parts) of the denoiser's layers that LoRA adapts when the user names none."""
     convolution_targets: tuple[str, ...]
     """Those added by `method.convolutions`."""
     text_targets: tuple[str, ...]
-    """Names (last parts) of the text encoder's layers that LoRA adapts on request."""
+    """Names (last parts) of the text encoders' layers that LoRA adapts on request."""
 
     def load(self, source: str | Path) -> Bundle:
         """From a diffusers folder, a Hub id or a single-file `.safetensors` checkpoint, in float32.
@@ -105,16 +143,30 @@ class ModelFamily(Protocol):
         Raises `BadBase` when there is no such model or it is of another family.
         """
 
-    def tiny(self) -> Bundle:
-        """A random miniature made of the real classes."""
+    def tiny(self, told: Told | None = None) -> Bundle:
+        """A random miniature made of the real classes; of the first of `PIPELINES`, or the first that is told this."""
 
     def encode_images(self, bundle: Bundle, pixels_BCHW: Tensor) -> Encoded:
-        """Pixels in [-1, 1]."""
+        """Pixels in [-1, 1], (B, 3, H, W)."""
 
-    def decode_latents(self, bundle: Bundle, latents_BCHW: Tensor) -> Tensor: ...
+    def decode_latents(self, bundle: Bundle, latents_BCHW: Tensor) -> Tensor:
+        """To pixels (B, 3, H, W), about in [-1, 1]."""
 
     def encode_prompts(self, bundle: Bundle, prompts: Sequence[str]) -> Conditioning:
-        """All as long as `bundle.windows` says; pieces that a prompt does not have are the empty prompt's."""
+        """What the network is told: empty for a model that is told nothing; the numbers of the classes that the prompts name.
+
+        Texts are all as long as `bundle.windows` says; pieces that a prompt does not have are the empty prompt's. Raises `BadSetting`
+        for a class that there is not.
+        """
+
+    def asked(self, bundle: Bundle, requests: Sequence[Request]) -> dict[str, Any]:
+        """The stock pipeline's arguments for these pictures, but for steps, generators and the form of the result.
+
+        The requests agree in all but prompt and seed.
+        """
+
+    def drawn_latents(self, bundle: Bundle, draws: Draws) -> Tensor:
+        """(B, C, H, W) in the units that the network is trained on, from `draws("latent")` or whatever the pipeline can give."""
 
     def num_windows(self, bundle: Bundle, prompt: str) -> int:
         """How many windows of the text encoder it takes to see all of a prompt; at least 1."""
@@ -123,7 +175,7 @@ class ModelFamily(Protocol):
         """The end of a prompt that the text encoder will not see; empty when it sees all."""
 
     def words(self, bundle: Bundle) -> list[str]:
-        """Words that are one token, commonest first; without those that also end longer words."""
+        """Words that are one token, commonest first; without those that also end longer words. None where no text is read."""
 
     def network(self, bundle: Bundle, conditioning: Conditioning) -> Network:
         """Bind the conditioning; hides time units, packing and extra embeddings of the architecture."""

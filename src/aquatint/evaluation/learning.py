@@ -9,11 +9,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from aquatint.core.family import Bundle
+from aquatint.core.request import Request
 from aquatint.data.transforms import to_tensor
 from aquatint.evaluation.clip_scores import ClipScores
 from aquatint.evaluation.judge import Judge, right
 from aquatint.evaluation.statistics import bootstrap
-from aquatint.generation.drawing import Request, draw
+from aquatint.generation.drawing import draw
 
 Interval = tuple[float, float, float]
 """(low, mean, high)"""

@@ -31,15 +31,17 @@ class Proof:
         )
 
 
-def question(trigger: str | None) -> str:
-    """The prompt to compare answers to: it holds the trigger, for that may be all that was trained."""
+def question(bundle: Bundle, trigger: str | None) -> str:
+    """What to compare answers to: a prompt with the trigger, or the newest class, for that may be all that was trained."""
+    if bundle.told != "text":
+        return bundle.labels[-1] if bundle.labels else ""
     return f"{PROMPT} of {trigger}" if trigger else PROMPT
 
 
 def outputs(bundle: Bundle, family: ModelFamily, *, prompt: str = PROMPT) -> Tensor:
     """The network's answer to one question, always the same, at three times, in float32 on the CPU."""
     device = bundle.device
-    side = bundle.resolution_px // family.pixel_multiple * family.pixel_multiple
+    side = bundle.resolution_px // bundle.side_multiple * bundle.side_multiple
     was_training = [m for m in bundle.modules if m.training]
     for module in was_training:
         module.eval()

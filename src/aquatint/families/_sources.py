@@ -1,6 +1,7 @@
 """Where checkpoints come from: a diffusers folder, a Hub id, or a single file. One door for every family."""
 
 import json
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ from aquatint.names import nearest
 
 BUILT_IN = ("pocket",)
 """Models that ship inside the package."""
-PARTS_OF_A_FILE = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text_encoder": "cond_stage_model."}
-"""Part -> how its weights' names begin in a single file."""
 MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors file, by its format."""
 
@@ -30,44 +29,58 @@ def lasting(source: str) -> str:
     return str(path.absolute()) if source not in BUILT_IN and path.exists() else source
 
 
-def check(source: str, class_name: str) -> None:
+def check(source: str, class_names: Collection[str]) -> None:
     """Raises `BadBase` for what can be seen without loading: nothing there, no model, a model of another class."""
+    path = Path(source)
+    check_place(source)
+    if path.is_dir():
+        _check_class(source, class_of(path), class_names=class_names)
+
+
+def check_place(source: str) -> None:
+    """Raises `BadBase` where there is nothing, or no model."""
     path = Path(source)
     if path.is_file():
         if path.suffix != ".safetensors":
             kind = path.suffix or "nameless"
             raise BadBase(f"base={path}: only .safetensors files are opened; a {kind} file may hold code that runs when it is read")
     elif path.is_dir():
-        _check_folder(path, class_name)
+        class_of(path)
     elif source.startswith((".", "/")) or source.count("/") != 1 or path.parent.is_dir():
         raise BadBase(f"base={source}: no such folder or file, and a Hub id has the form owner/name{nearest(source, BUILT_IN)}")
 
 
-def shapes(source: str) -> dict[str, dict[str, list[int]]]:
-    """Part, as diffusers names it -> weight -> shape, from the files' headers; empty when the files are not here."""
+def shapes(source: str, file_parts: Mapping[str, str]) -> dict[str, dict[str, list[int]]]:
+    """Part, as diffusers names it -> weight -> shape, from the files' headers; empty when the files are not here.
+
+    `file_parts` are the family's: part -> how its weights' names begin in a single file.
+    """
     path = Path(source)
     if not path.exists():
         path = _in_hub_cache(source)
     if path.is_file():
-        named = _header(path)
-        return {part: {n: s for n, s in named.items() if n.startswith(prefix)} for part, prefix in PARTS_OF_A_FILE.items()}
+        named = header(path)
+        return {part: {n: s for n, s in named.items() if n.startswith(prefix)} for part, prefix in file_parts.items()}
     parts: dict[str, dict[str, list[int]]] = {}
     for file in sorted(path.glob("*/*.safetensors")):
         if "." not in file.stem and file.parent.name != "safety_checker":  # a dot begins a variant, such as .fp16
-            parts.setdefault(file.parent.name, {}).update(_header(file))
+            parts.setdefault(file.parent.name, {}).update(header(file))
     return parts
 
 
 @unswept()
-def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
-    """The stock pipeline in float32. Raises `BadBase` with what was looked for."""
+def load_pipeline(source: str | Path, class_names: Collection[str], **options: Any) -> Any:
+    """The stock pipeline in float32: one of the classes, of a single file the first. Raises `BadBase` with what was looked for."""
     import diffusers
     import torch
 
     _quieten()
     source = resolve(source)
-    check(source, class_name)
-    pipeline_class, path = getattr(diffusers, class_name), Path(source)
+    check(source, class_names)
+    path = Path(source)
+    found = next(iter(class_names)) if path.is_file() else class_of(path) if path.is_dir() else class_on_hub(source)
+    _check_class(source, found, class_names=class_names)
+    pipeline_class = getattr(diffusers, found)
     options |= {"dtype": torch.float32, "use_safetensors": True}  # never unpickle
     try:
         if path.is_file():
@@ -75,13 +88,15 @@ def load_pipeline(source: str | Path, class_name: str, **options: Any) -> Any:
             return pipeline_class.from_single_file(path, **options)
         if "requires_safety_checker" in options:
             options["safety_checker"] = None
-        if not path.is_dir():
-            _check_class(source, pipeline_class.load_config(source).get("_class_name", ""), class_name=class_name)
         return pipeline_class.from_pretrained(path if path.is_dir() else source, **options)
     except BadBase:
         raise
     except Exception as error:  # safetensors, diffusers and the Hub each have error classes of their own
         raise BadBase(f"base={source}: {why(error)}") from error
+
+
+def is_in_hub_cache(source: str) -> bool:
+    return _in_hub_cache(source).is_dir()
 
 
 def _in_hub_cache(source: str) -> Path:
@@ -91,7 +106,7 @@ def _in_hub_cache(source: str) -> Path:
     return Path(index).parent if isinstance(index, str) else Path(source)
 
 
-def _header(file: Path) -> dict[str, list[int]]:
+def header(file: Path) -> dict[str, list[int]]:
     """Names and shapes in a safetensors file; none in a damaged one, of which its loader tells."""
     try:
         with file.open("rb") as opened:
@@ -102,7 +117,8 @@ def _header(file: Path) -> dict[str, list[int]]:
         return {}
 
 
-def _check_folder(path: Path, class_name: str) -> None:
+def class_of(path: Path) -> str:
+    """The class of the pipeline in a diffusers folder. Raises `BadBase` when the folder holds none."""
     index = path / "model_index.json"
     if not index.is_file():
         raise BadBase(f"base={path}: this folder is no diffusers model (it has no model_index.json)")
@@ -110,12 +126,25 @@ def _check_folder(path: Path, class_name: str) -> None:
         found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadBase(f"base={path}: its model_index.json cannot be read ({why(error)})") from error
-    _check_class(str(path), found, class_name=class_name)
+    return str(found)
 
 
-def _check_class(source: str, found: str, *, class_name: str) -> None:
-    if found != class_name:
-        raise BadBase(f"base={source}: this is a {found}, and a {class_name} was asked for; choose the family that loads it")
+def class_on_hub(source: str) -> str:
+    """The same of a model on the Hub, or in its cache on this machine."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return class_of(Path(hf_hub_download(source, "model_index.json")).parent)
+    except BadBase:
+        raise
+    except Exception as error:  # the Hub has error classes of its own
+        raise BadBase(f"base={source}: {why(error)}") from error
+
+
+def _check_class(source: str, found: str, *, class_names: Collection[str]) -> None:
+    if found not in class_names:
+        asked = " or ".join(class_names)
+        raise BadBase(f"base={source}: this is a {found}, and a {asked} was asked for; choose the family that loads it")
 
 
 def _quieten() -> None:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aquatint.errors import BadBase
 from aquatint.families._sources import load_pipeline
 from aquatint.families._windows import pieces
 
 if TYPE_CHECKING:  # what the names below say of the family is asked for before torch is there
     from aquatint.core.family import Bundle
 
-PIPELINE = "StableDiffusionPipeline"
+PIPELINES = {"StableDiffusionPipeline": "text"}
+FILE_PARTS = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text_encoder": "cond_stage_model."}
+MARKS = ("model.diffusion_model.input_blocks.", "first_stage_model.", "cond_stage_model.")
 pixel_multiple = 8
 lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 convolution_targets = ("conv1", "conv2", "conv_shortcut", "proj_in", "proj_out")
+text_parts = ("text_encoder",)
 text_targets = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def load(source: str | Path) -> Bundle:
-    return _bundle(load_pipeline(source, PIPELINE, requires_safety_checker=False))
+    return _bundle(load_pipeline(source, PIPELINES, requires_safety_checker=False))
 
 
-def tiny() -> Bundle:
+def tiny(told=None) -> Bundle:
     from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -71,6 +74,18 @@ def encode_prompts(bundle, prompts):
     return Conditioning(prompt_embeds=seen.reshape(len(prompts), -1, seen.shape[-1]))
 
 
+def asked(bundle, requests):
+    from aquatint.families import _prompted
+
+    return _prompted.asked(bundle, requests)
+
+
+def drawn_latents(bundle, draws):
+    from aquatint.families import _prompted
+
+    return _prompted.drawn_latents(bundle, draws)
+
+
 def num_windows(bundle, prompt):
     return len(_pieces(bundle, prompt))
 
@@ -106,22 +121,14 @@ def network(bundle, conditioning):
 
 
 def _bundle(pipeline) -> Bundle:
-    import torch
-
     from aquatint.core.family import Bundle
-    from aquatint.core.objective import Objective, UniformSteps
-    from aquatint.core.process import PREDICTIONS, VariancePreserving
     from aquatint.families._attention import use_small_attention
+    from aquatint.families._schedules import variance_preserving
 
-    process = VariancePreserving(torch.as_tensor(pipeline.scheduler.alphas_cumprod).float())
-    prediction = pipeline.scheduler.config.prediction_type
-    if prediction not in PREDICTIONS:
-        raise BadBase(f"the scheduler's prediction_type {prediction!r} is not one of {', '.join(PREDICTIONS)}")
     use_small_attention(pipeline.unet)
     scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
     return Bundle(
-        pipeline=pipeline, denoiser=pipeline.unet, objective=Objective(process, prediction, UniformSteps(process.num_steps)),
+        family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.unet, objective=variance_preserving(pipeline.scheduler),
         resolution_px=pipeline.unet.config.sample_size * scale, width=max(pipeline.unet.config.block_out_channels),
-        autoencoder=pipeline.vae,
-        text_encoders=(pipeline.text_encoder,), encode=encode_prompts,
+        side_multiple=pixel_multiple, autoencoder=pipeline.vae, text_encoders=(pipeline.text_encoder,),
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """Pictures from a bundle through its stock pipeline; one seed is one picture, whatever it is drawn together with."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,20 +8,7 @@ from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
 from aquatint.core.family import Bundle
-
-
-@dataclass(frozen=True)
-class Request:
-    """One picture."""
-
-    prompt: str
-    seed: int
-    num_steps: int = 30
-    scale: float = 5.0
-    negative: str = ""
-    width_px: int | None = None
-    """Not given: the model's own size."""
-    height_px: int | None = None
+from aquatint.core.request import Request
 
 
 def draw(bundle: Bundle, requests: Sequence[Request], *, batch_size: int = 1, precision: torch.dtype = torch.float32) -> Iterator[Image]:
@@ -33,8 +19,7 @@ def draw(bundle: Bundle, requests: Sequence[Request], *, batch_size: int = 1, pr
 
 def draw_latents(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype = torch.float32) -> torch.Tensor:
     """The same before the autoencoder: (B, C, H, W), in the units that the network is trained on."""
-    latents: torch.Tensor = _run(bundle, requests, precision=precision, output_type="latent")
-    return latents
+    return bundle.family.drawn_latents(bundle, lambda form: _run(bundle, requests, precision=precision, output_type=form))
 
 
 def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str) -> PngInfo:
@@ -47,15 +32,6 @@ def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str
     return info
 
 
-def _told(bundle: Bundle, requests: Sequence[Request]) -> dict[str, Any]:
-    """The pipeline's arguments for the prompts: text, or encodings where the pipeline would cut what the network was trained to see."""
-    prompts, negatives = [r.prompt for r in requests], [r.negative for r in requests]
-    if bundle.windows == 1 or bundle.encode is None:
-        return {"prompt": prompts, "negative_prompt": negatives if any(negatives) else None}
-    against = {f"negative_{name}": value for name, value in bundle.encode(bundle, negatives).items()}
-    return {**bundle.encode(bundle, prompts), **against}
-
-
 def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype, output_type: str) -> Any:
     first, pipeline, device = requests[0], bundle.pipeline, bundle.device
     pipeline.set_progress_bar_config(disable=True)
@@ -65,11 +41,8 @@ def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype,
     try:
         with bundle.gathered(), torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
             drawn = pipeline(
-                **_told(bundle, requests),
+                **bundle.family.asked(bundle, requests),
                 num_inference_steps=first.num_steps,
-                guidance_scale=first.scale,
-                height=first.height_px,
-                width=first.width_px,
                 generator=[torch.Generator().manual_seed(r.seed) for r in requests],
                 output_type=output_type,
             ).images

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # settings load in milliseconds; torch is imported by the cod
     from aquatint.core.family import Bundle, ModelFamily
 
 
-DENOISER, TEXT_ENCODERS = ("unet", "transformer"), ("text_encoder",)
-"""How the names of a pipeline's parts begin."""
+DENOISER = ("unet", "transformer")
+"""Names of the pipeline's part that is the denoiser."""
 NO_TRIGGER = "this method teaches the model a new word; name it: trigger=zwx"
 Shapes = Mapping[str, Sequence[int]]
 """Name of a weight -> its shape."""
@@ -54,6 +54,14 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """How many numbers the written file will hold."""
         return self.num_trained(parts, family)
 
+    def misfit(self, told: str, family: ModelFamily) -> str | None:
+        """Why this means nothing for a base of the family that is told this (a `Told`), and what to use instead; None where it fits."""
+        if told != "text" and (self.learns_trigger or self.trains_text_encoder):
+            return "it reads no text; use method=lora or method=full without a text encoder"
+        if self.trains_text_encoder and not family.text_parts:
+            return "its text encoder cannot be trained; leave method.text_encoder out"
+        return None
+
     def check(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> None:
         """Raises `BadSetting` for what can only be known to go wrong when the base is there, before anything is computed."""
         return
@@ -84,9 +92,9 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """Python that loads the result with diffusers alone; leaves it in `pipe`. `pipeline` is the class's name."""
 
 
-def of_kind(parts: Mapping[str, Shapes], kind: tuple[str, ...]) -> Shapes:
-    """The shapes of all parts whose names begin so."""
-    return {f"{part}.{name}": shape for part, shapes in parts.items() if part.startswith(kind) for name, shape in shapes.items()}
+def of_kind(parts: Mapping[str, Shapes], kind: Sequence[str]) -> Shapes:
+    """The shapes of all parts of these names."""
+    return {f"{part}.{name}": shape for part, shapes in parts.items() if part in kind for name, shape in shapes.items()}
 
 
 def pipeline_lines(pipeline: str, source: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aquatint.methods.base import DENOISER, TEXT_ENCODERS, Method, Shapes, of_kind, pipeline_lines
+from aquatint.methods.base import DENOISER, Method, Shapes, of_kind, pipeline_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ class Full(Method, kind="full"):
         return 1e-5
 
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
-        return _count(of_kind(parts, DENOISER + (TEXT_ENCODERS if self.text_encoder else ())))
+        return _count(of_kind(parts, (*DENOISER, *(family.text_parts if self.text_encoder else ()))))
 
     def num_written(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         return sum(map(_count, parts.values()))
@@ -41,7 +41,7 @@ class Full(Method, kind="full"):
         bundle.freeze()
         parts = [("denoiser", bundle.denoiser)]
         if self.text_encoder:
-            parts += [(f"text_encoder_{i}", m) for i, m in enumerate(bundle.text_encoders)]
+            parts += [(f"text_encoder_{i}", m) for i, m in enumerate(bundle.adaptable)]
         for _, module in parts:
             module.requires_grad_(True).train()
         return {f"{name}.{n}": p for name, module in parts for n, p in module.named_parameters()}
@@ -52,10 +52,12 @@ class Full(Method, kind="full"):
         return write(bundle, out_dir / FOLDER, facts=facts)
 
     def load(self, bundle: Bundle, saved: Path) -> None:
-        fresh = type(bundle.pipeline).from_pretrained(saved, use_safetensors=True, safety_checker=None)
-        bundle.denoiser.load_state_dict(fresh.unet.state_dict())
-        for ours, theirs in zip(bundle.text_encoders, [fresh.text_encoder], strict=True):
-            ours.load_state_dict(theirs.state_dict())
+        pipeline = bundle.pipeline
+        without = {"safety_checker": None} if "safety_checker" in pipeline.components else {}
+        fresh = type(pipeline).from_pretrained(saved, use_safetensors=True, **without)
+        for name, part in pipeline.components.items():
+            if any(part is trained for trained in (bundle.denoiser, *bundle.adaptable)):
+                part.load_state_dict(getattr(fresh, name).state_dict())
 
     def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         return pipeline_lines(pipeline, saved)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat
 
 from aquatint.errors import BadSetting
-from aquatint.methods.base import DENOISER, TEXT_ENCODERS, Method, Shapes, of_kind, pipeline_lines
+from aquatint.methods.base import DENOISER, Method, Shapes, of_kind, pipeline_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,7 @@ class LoRA(Method, kind="lora"):
 
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         text_targets = family.text_targets if self.text_encoder else ()
-        sides = _sides(of_kind(parts, DENOISER), self._targets(family)) + _sides(of_kind(parts, TEXT_ENCODERS), text_targets)
+        sides = _sides(of_kind(parts, DENOISER), self._targets(family)) + _sides(of_kind(parts, family.text_parts), text_targets)
         return self.rank * sides
 
     def _targets(self, family: ModelFamily) -> list[str]:
@@ -67,7 +67,7 @@ class LoRA(Method, kind="lora"):
         """Name, module and targets of what is adapted."""
         parts = [("denoiser", bundle.denoiser, self._targets(family))]
         if self.text_encoder:
-            parts += [(f"text_encoder_{i}", m, list(family.text_targets)) for i, m in enumerate(bundle.text_encoders)]
+            parts += [(f"text_encoder_{i}", m, list(family.text_targets)) for i, m in enumerate(bundle.adaptable)]
         return parts
 
     def _problems(self, module: nn.Module, targets: list[str]) -> list[str]:

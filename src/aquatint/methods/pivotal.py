@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveFloat
 
 from aquatint.errors import BadSetting
-from aquatint.methods.base import NO_TRIGGER, TEXT_ENCODERS, Shapes, of_kind
+from aquatint.methods.base import NO_TRIGGER, Shapes, of_kind
 from aquatint.methods.lora import LoRA
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Pivotal(LoRA, kind="pivotal"):
     companions: ClassVar = (FILE,)
 
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
-        widths = [shape[1] for name, shape in of_kind(parts, TEXT_ENCODERS).items() if name.endswith(".token_embedding.weight")]
+        widths = [shape[1] for name, shape in of_kind(parts, family.text_parts).items() if name.endswith(".token_embedding.weight")]
         return super().num_trained(parts, family) + self.vectors * sum(widths[:1])
 
     def attach(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> dict[str, nn.Parameter]:

@@ -11,8 +11,8 @@ from aquatint.data.captions import mention
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.errors import AquatintError
-from aquatint.families import _sources
 from aquatint.methods.base import NO_TRIGGER
+from aquatint.recognition import Recognised, recognise
 from aquatint.registry import families
 from aquatint.ticker import Ticker
 from aquatint.training.folder import RunFolder, free_name
@@ -40,15 +40,16 @@ def check(config: Train) -> Checked:
     folder = RunFolder(_out(config, problems))
     scanned, prior = _scan(config, problems), _prior(config, problems)
     problems += _among_pictures(folder.path, scanned, data=config.data)
-    base = _base_problem(config)
-    wanted = None if base else room(config, families[config.family])
-    for found in (base, _trigger_problem(config), _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
+    base = _recognised(config, problems)
+    wanted = room(config, base.family) if base else None
+    misfit = _misfit(config, base) if base else None
+    for found in (misfit, _trigger_problem(config), _resolution_problem(config, base), _disk_problem(config, folder, wanted=wanted)):
         if found:
             problems.append(found)
-    if problems or scanned is None:
+    if problems or scanned is None or base is None:
         raise SettingsError(problems)
     findings = (*scanned.findings, *prior.findings, *_prior_doubts(config, scanned.records, prior=prior.records))
-    return Checked(config.model_copy(update={"out": folder.path}), scanned.records, findings, folder, prior.records)
+    return Checked(config.model_copy(update={"out": folder.path, "family": base.name}), scanned.records, findings, folder, prior.records)
 
 
 def _out(config: Train, problems: list[Problem]) -> Path:
@@ -125,13 +126,17 @@ def _among_pictures(out: Path, scanned: Scan | None, *, data: Path) -> list[Prob
     return [Problem("out", f"{out} lies in {folder}, which is never written to") for folder in inside]
 
 
-def _base_problem(config: Train) -> Problem | None:
+def _recognised(config: Train, problems: list[Problem]) -> Recognised | None:
     try:
-        family = families[config.family]
-        _sources.check(_sources.resolve(config.base), family.PIPELINE)
+        return recognise(config.base, config.family)
     except (AquatintError, LookupError) as error:
-        return Problem("", str(error))
-    return None
+        problems.append(Problem("", str(error)))
+        return None
+
+
+def _misfit(config: Train, base: Recognised) -> Problem | None:
+    reason = config.method.misfit(base.told, base.family)
+    return Problem("method", f"{config.method.kind} does not fit {config.base}: {reason}") if reason else None
 
 
 def _trigger_problem(config: Train) -> Problem | None:
@@ -145,11 +150,9 @@ def _trigger_problem(config: Train) -> Problem | None:
     return Problem("trigger", f"{config.trigger!r} would be cut up: tokenizers read lower case with single spaces; write {plain!r}")
 
 
-def _resolution_problem(config: Train) -> Problem | None:
-    try:
-        multiple = families[config.family].pixel_multiple
-    except LookupError:
-        return None
+def _resolution_problem(config: Train, base: Recognised | None) -> Problem | None:
+    every = [base.family] if base else families.load_all().values()  # of a base that is no model: what none of them could take
+    multiple = min(family.pixel_multiple for family in every)
     wrong = [resolution for resolution in config.images.resolutions if resolution % multiple]
     if not wrong:
         return None

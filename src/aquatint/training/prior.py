@@ -22,11 +22,12 @@ from aquatint.core.fingerprint import identity
 from aquatint.core.objective import Lesson, Objective
 from aquatint.core.process import perturb
 from aquatint.core.randomness import SampleRandom, key
+from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.captions import mention
 from aquatint.data.records import ImageRecord
 from aquatint.data.transforms import record_views
-from aquatint.generation.drawing import Request, draw_latents
+from aquatint.generation.drawing import draw_latents
 from aquatint.training.batch import Encode, together
 from aquatint.training.encoding import Encoding
 

@@ -48,7 +48,7 @@ class Results:
         The device never holds two models: its peak is that of drawing samples between two steps. The CPU's memory does.
         Raises `Unproven`, with the file written, when it does not do what it should.
         """
-        config, prompt = self.config, proof.question(self.config.trigger)
+        config, prompt = self.config, proof.question(bundle, self.config.trigger)
         trained = proof.outputs(bundle, self.family, prompt=prompt)
         saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
         fresh = in_place_of(bundle, load=lambda: replace(self.family.load(config.base).freeze(), windows=bundle.windows))

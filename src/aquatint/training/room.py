@@ -31,7 +31,7 @@ class Room:
 
 def room(config: Train, family: ModuleType) -> Room:
     """Zeros for a base whose weights are not on this machine yet."""
-    parts = _sources.shapes(_sources.resolve(config.base))
+    parts = _sources.shapes(_sources.resolve(config.base), family.FILE_PARTS)
     num_trained = config.method.num_trained(parts, family) if parts else 0
     each = 1 + SLOTS.get(config.optimizer.name, 0) + bool(config.ema)
     written = config.method.num_written(parts, family) if parts else 0

@@ -11,9 +11,10 @@ from PIL.Image import Image, fromarray
 
 from aquatint.core.family import Bundle
 from aquatint.core.fingerprint import identity
+from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.records import ImageRecord
-from aquatint.generation.drawing import Request, draw, png_info
+from aquatint.generation.drawing import draw, png_info
 from aquatint.training.events import Sampled
 from aquatint.training.folder import RunFolder
 from aquatint.training.settings import Samples

@@ -12,6 +12,7 @@ from aquatint.atomic import replacing
 from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
+from aquatint.core.request import Request
 from aquatint.data import sources
 from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
@@ -23,8 +24,7 @@ from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
 from aquatint.evaluation import proof
 from aquatint.families._sources import lasting
-from aquatint.generation.drawing import Request
-from aquatint.registry import families
+from aquatint.recognition import recognise
 from aquatint.sinks import log
 from aquatint.ticker import Ticker
 from aquatint.training import provenance, validation
@@ -61,7 +61,7 @@ class Session:
         self.num_prior_pictures = len(checked.prior_records)
         self.prior_records = drawn_by_seed(checked.prior_records, self.config.prior.num, seed=self.config.seed)
         self.runtime = Runtime(cpu=config.cpu)
-        self.family: ModelFamily = families[config.family]  # a module is its family
+        self.family: ModelFamily = recognise(config.base, config.family).family  # a module is its family
 
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
@@ -73,7 +73,7 @@ class Session:
 
     def _events(self) -> Iterator[Event]:
         yield from self._notes()
-        prompt = proof.question(self.config.trigger)
+        prompt = proof.question(self.bundle, self.config.trigger)
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
@@ -116,7 +116,7 @@ class Session:
     @cached_property
     def shown(self) -> list[Shown]:
         """Every picture at each of its sizes, those of the held-out ones at the end."""
-        return samples(self.records, self.config.images, resolution=self.bundle.resolution_px, multiple=self.family.pixel_multiple)
+        return samples(self.records, self.config.images, resolution=self.bundle.resolution_px, multiple=self.bundle.side_multiple)
 
     @cached_property
     def num_shown(self) -> int:

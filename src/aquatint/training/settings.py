@@ -77,8 +77,8 @@ class Train(Config):
     """Folder of pictures, with captions beside them if there are any; or a list, dataset, tar archives or a mix (docs/data.md)."""
     base: str = "pocket"
     """The model to start from: `pocket` (built in), a diffusers folder, a .safetensors checkpoint, or a Hub id."""
-    family: str = "sd"
-    """The base's architecture."""
+    family: str = "auto"
+    """The base's architecture; `auto` finds it in the base's own files."""
     method: Method = Field(default="lora", validate_default=True)
     """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own) or `full` (all weights)."""
     trigger: str | None = None

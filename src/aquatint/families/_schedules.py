@@ -1,0 +1,23 @@
+"""From a checkpoint's scheduler to the objective that it was trained by."""
+
+from typing import Any
+
+import torch
+
+from aquatint.core.objective import LogitNormal, Objective, UniformSteps
+from aquatint.core.process import PREDICTIONS, RectifiedFlow, VariancePreserving
+from aquatint.errors import BadBase
+
+
+def variance_preserving(scheduler: Any) -> Objective:
+    """Noise levels and prediction of any diffusers scheduler with `alphas_cumprod`. Raises `BadBase` for a prediction unknown to us."""
+    process = VariancePreserving(torch.as_tensor(scheduler.alphas_cumprod).float())
+    prediction = scheduler.config.prediction_type
+    if prediction not in PREDICTIONS:
+        raise BadBase(f"the scheduler's prediction_type {prediction!r} is not one of {', '.join(PREDICTIONS)}")
+    return Objective(process, prediction, UniformSteps(process.num_steps))
+
+
+def flow() -> Objective:
+    """Straight lines, with more of the middle times (Esser et al. 2024, section 3.1)."""
+    return Objective(RectifiedFlow(), "flow_prediction", LogitNormal())
