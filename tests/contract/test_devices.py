@@ -11,7 +11,7 @@ from aquatint.registry import families, methods
 from aquatint.training.results import in_place_of
 
 FAMILIES = families.names()
-WITH_TEXT = [name for name in methods.names() if "text_encoder" in Method.variant(name).model_fields]
+WITH_TEXT = [name for name in methods.names() if "text_encoder" in Method.named(name).model_fields]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 

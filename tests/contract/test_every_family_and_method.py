@@ -10,7 +10,7 @@ from aquatint.training import checkpoint
 
 FAMILIES, METHODS = families.names(), methods.names()
 MATRIX = [(family, method) for family in FAMILIES for method in METHODS]
-WITH_TEXT = [(family, method) for family, method in MATRIX if "text_encoder" in Method.variant(method).model_fields]
+WITH_TEXT = [(family, method) for family, method in MATRIX if "text_encoder" in Method.named(method).model_fields]
 LR = {"lora": 1e-2, "full": 1e-3}
 
 each = pytest.mark.parametrize(("family", "method"), MATRIX)
