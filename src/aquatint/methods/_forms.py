@@ -49,6 +49,14 @@ def _lora(shape: Shape, rank: int) -> int:
     return rank * sum(_sides(shape))
 
 
+def _dora(shape: Shape, rank: int) -> int:
+    return _lora(shape, rank) + shape[0]
+
+
+def _loha(shape: Shape, rank: int) -> int:
+    return 2 * _lora(shape, rank)
+
+
 def _lokr(shape: Shape, rank: int) -> int:
     (rows, more_rows), (columns, more_columns), kernel = balanced(shape[0]), balanced(shape[1]), math.prod(shape[2:])
     is_whole = 2 * rank >= max(more_rows, more_columns)
@@ -81,8 +89,8 @@ _IS_EXACT = {"use_cayley_neumann": False}
 
 FORMS = {
     "lora": Form(_lora, _too_small, "LoraConfig", _LOW_RANK, {}, has_sides=True),
-    "dora": Form(lambda shape, rank: _lora(shape, rank) + shape[0], _too_small, "LoraConfig", _LOW_RANK, {"use_dora": True}, has_sides=True),
-    "loha": Form(lambda shape, rank: 2 * _lora(shape, rank), _too_small, "LoHaConfig", _LYCORIS, {}),
+    "dora": Form(_dora, _too_small, "LoraConfig", _LOW_RANK, {"use_dora": True}, has_sides=True),
+    "loha": Form(_loha, _too_small, "LoHaConfig", _LYCORIS, {}),
     "lokr": Form(_lokr, lambda shape, rank: None, "LoKrConfig", _LYCORIS, {"rank_dropout_scale": True}),
     "oft": Form(_oft, _not_in_blocks, "OFTConfig", {"rank": "oft_block_size"}, _IS_EXACT),
 }

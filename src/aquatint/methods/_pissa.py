@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 START = ("start_A", "start_B")
 """Buffers of an adapted layer that hold A_0 and B_0."""
-ITERATIONS, SPARE = 16, 8
+ITERATIONS, SPARE = 32, 16
 
 
 def begin_principal(network: nn.Module, *, adapter: str) -> None:
     """Split the weight of every low-rank layer of PEFT's into A, B and the rest; in float64 and the same every time."""
     for layer in network.modules():
-        if hasattr(layer, "lora_A") and adapter in layer.lora_A:
+        if hasattr(layer, "lora_A"):
             _split(layer, adapter)
 
 

@@ -27,7 +27,7 @@ def fits(pattern: str, layer: str) -> bool:
 
 def setting_at(layer: str, patterns: Mapping[str, Value], *, otherwise: Value) -> Value:
     """What the last pattern says that fits the layer."""
-    return next((value for pattern, value in reversed(patterns.items()) if fits(pattern, layer)), otherwise)
+    return next((patterns[pattern] for pattern in reversed(list(patterns)) if fits(pattern, layer)), otherwise)
 
 
 def layer_of(trained: str) -> str:

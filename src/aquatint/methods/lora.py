@@ -64,7 +64,8 @@ class LoRA(Method, kind="lora"):
     plus_ratio: PositiveFloat | None = None
     """Learning rate of B over that of A (LoRA+, Hayou et al. 2024, who advise about 16). Not given: 1."""
     ranks: dict[str, Rank] = Field({})
-    """Other ranks for some layers: `{mid_block: 32, attn2.to_*: 4}`. A pattern is a run of whole parts of names; the last that fits counts."""
+    """Other ranks for some layers: `{mid_block: 32, attn2.to_*: 4}`. A pattern is a run of whole parts of a layer's name; the last
+    that fits counts."""
     rates: dict[str, PositiveFloat] = Field({})
     """Factors on the learning rate of some layers, by patterns likewise."""
 
@@ -85,7 +86,8 @@ class LoRA(Method, kind="lora"):
         known = {*self.form.names, *(("init", "plus_ratio") if self.form.has_sides else ())}
         asked = ("alpha", "rank_stabilised", "init", "dropout", "plus_ratio", "ranks")
         idle = [name for name in asked if name not in known and getattr(self, name) != type(self).model_fields[name].default]
-        wrong = [f"{' and '.join(idle)} mean nothing for variant={self.variant}; leave them out"] if idle else []
+        says = "says nothing here; leave it out" if len(idle) == 1 else "say nothing here; leave them out"
+        wrong = [f"{' and '.join(idle)} beside variant={self.variant} {says}"] if idle else []
         if self.text_encoder_lr and not self.text_encoder:
             wrong.append("text_encoder_lr needs text_encoder=true")
         if wrong:
@@ -187,8 +189,9 @@ class LoRA(Method, kind="lora"):
         from aquatint.methods._layers import lean
 
         ranks = {f"^{name}": rank for name in _layers(part) if (rank := self._rank(name)) != self.rank}
+        alphas = {name: self._alpha(rank) for name, rank in ranks.items()}
         ours = {
-            "rank": self.rank, "ranks": ranks, "alpha": self._alpha(self.rank), "alphas": {name: self._alpha(r) for name, r in ranks.items()},
+            "rank": self.rank, "ranks": ranks, "alpha": self._alpha(self.rank), "alphas": alphas,
             "dropout": self.dropout, "rank_stabilised": self.rank_stabilised,
         }  # fmt: skip
         config = getattr(peft, self.form.config)(
