@@ -10,6 +10,7 @@ from aquatint.export.diffusers_lora import ADAPTER, adapted
 from aquatint.export.tensors import check_finite, write_tensors
 
 CONFIG, WEIGHTS, FACTS = "adapter_config.json", "adapter_model.safetensors", "aquatint.json"
+IMPORT = "from peft import PeftModel"
 PREFIX = "base_model.model."
 """How PEFT's model names what it wraps."""
 
@@ -41,9 +42,9 @@ def load(bundle: Bundle, folder: Path) -> None:
 
 
 def loading_lines(folder: str) -> list[str]:
-    """Python that puts the adapters into `pipe`."""
+    """Python that puts the adapters into `pipe`, after `IMPORT`."""
     loads = [f"pipe.{place} = PeftModel.from_pretrained(pipe.{place}, {str(Path(folder, place))!r})" for place in _places(Path(folder))]
-    return ["from peft import PeftModel", *(f"{line}.get_base_model()" for line in loads)]
+    return [f"{line}.get_base_model()" for line in loads]
 
 
 def _places(folder: Path) -> list[str]:

@@ -162,7 +162,7 @@ class LoRA(Method, kind="lora"):
             yield "method.convolutions: this base has none that are adapted; leave it out"
         for setting, patterns in (("ranks", self.ranks), ("rates", self.rates)):
             for pattern in patterns:
-                if not any(fits(pattern, layer) for layer in layers):
+                if layers and not any(fits(pattern, layer) for layer in layers):
                     yield f"method.{setting}: {pattern} fits the name of no adapted layer{nearest(pattern, parts_of_names(layers))}"
 
     # ------------------------------------------------------------------------------------------ training
@@ -233,7 +233,9 @@ class LoRA(Method, kind="lora"):
         from aquatint.export import peft_folder
 
         lines = pipeline_lines(pipeline, base)
-        return [*lines, f"pipe.load_lora_weights({saved!r})"] if self.variant in IN_FILE else [*lines, *peft_folder.loading_lines(saved)]
+        if self.variant in IN_FILE:
+            return [*lines, f"pipe.load_lora_weights({saved!r})"]
+        return [peft_folder.IMPORT, *lines, *peft_folder.loading_lines(saved)]
 
 
 def _layers(part: Part) -> dict[str, Any]:
