@@ -33,6 +33,8 @@ class Form:
     """Further settings of PEFT's."""
     has_sides: bool = False
     """Whether there are A and B, which may begin as principal components and learn at rates of their own."""
+    rate: float = 1.0
+    """Learning rate over that of `lora` at which a step moves the weight about as far."""
 
 
 def balanced(number: int) -> tuple[int, int]:
@@ -90,7 +92,7 @@ _IS_EXACT = {"use_cayley_neumann": False}
 FORMS = {
     "lora": Form(_lora, _too_small, "LoraConfig", _LOW_RANK, {}, has_sides=True),
     "dora": Form(_dora, _too_small, "LoraConfig", _LOW_RANK, {"use_dora": True}, has_sides=True),
-    "loha": Form(_loha, _too_small, "LoHaConfig", _LYCORIS, {}),
+    "loha": Form(_loha, _too_small, "LoHaConfig", _LYCORIS, {}, rate=10.0),  # three of its four factors are small numbers
     "lokr": Form(_lokr, lambda shape, rank: None, "LoKrConfig", _LYCORIS, {"rank_dropout_scale": True}),
     "oft": Form(_oft, _not_in_blocks, "OFTConfig", {"rank": "oft_block_size"}, _IS_EXACT),
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 START = ("start_A", "start_B")
 """Buffers of an adapted layer that hold A_0 and B_0."""
-ITERATIONS, SPARE = 32, 16
+ITERATIONS, SPARE = 16, 16
 
 
 def begin_principal(network: nn.Module, *, adapter: str) -> None:

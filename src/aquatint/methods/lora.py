@@ -75,7 +75,7 @@ class LoRA(Method, kind="lora"):
 
     @property
     def default_lr(self) -> float:
-        return 1e-4
+        return 1e-4 * self.form.rate
 
     @property
     def form(self) -> Form:
