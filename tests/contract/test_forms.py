@@ -130,7 +130,7 @@ def moved(method):
         (network(x) - x @ wanted).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    return float((network(torch.eye(320)) - base).square().mean().sqrt())
+    return float((network(torch.eye(320)) - base).detach().square().mean().sqrt())
 
 
 @pytest.mark.parametrize("variant", ["dora", "loha", "lokr", "oft"])
