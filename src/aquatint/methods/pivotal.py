@@ -55,8 +55,8 @@ class Pivotal(LoRA, kind="pivotal"):
 
     def groups(self, trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
         """The word's size is free: decay would pull it to the middle of all words."""
-        adapters = [parameter for name, parameter in trained.items() if name != WORD]
-        return [{"params": adapters}, {"params": [trained[WORD]], "lr": self.word_lr, "weight_decay": 0.0}]
+        adapters = {name: parameter for name, parameter in trained.items() if name != WORD}
+        return [*super().groups(adapters), {"params": [trained[WORD]], "lr": self.word_lr, "weight_decay": 0.0}]
 
     def save(self, bundle: Bundle, out_dir: Path, *, facts: dict[str, str]) -> Path:
         from aquatint.export.embedding import write

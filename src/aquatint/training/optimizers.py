@@ -1,7 +1,7 @@
 """Optimizers by short name or dotted path."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,10 @@ SHORT = {"adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD", "adafactor": "t
 
 
 def build(name: str, groups: Sequence[dict[str, Any]], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """`lr` and `weight_decay` are those of groups without their own. Raises `BadSetting` when there is no such class."""
+    """`lr` and `weight_decay` are those of groups without their own; a group's `lr_factor` multiplies either.
+
+    Raises `BadSetting` when there is no such class.
+    """
     module_name, _, class_name = SHORT.get(name, name).rpartition(".")
     try:
         optimizer = getattr(importlib.import_module(module_name), class_name)
@@ -21,5 +24,10 @@ def build(name: str, groups: Sequence[dict[str, Any]], *, lr: float, weight_deca
     options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     if name == "adamw":
         options["fused"] = True
-    built: torch.optim.Optimizer = optimizer(list(groups), **options)
+    built: torch.optim.Optimizer = optimizer([_rated(group, lr) for group in groups], **options)
     return built
+
+
+def _rated(group: Mapping[str, Any], lr: float) -> dict[str, Any]:
+    factor = group.get("lr_factor", 1.0)
+    return {**{name: value for name, value in group.items() if name != "lr_factor"}, "lr": group.get("lr", lr) * factor}
