@@ -263,8 +263,7 @@ def test_what_fits_no_layer_is_refused_before_anything_is_attached(settings, mes
 
 def test_a_base_without_text_encoder_or_convolutions_says_so(tiny):
     bundle = tiny("sd")
-    bundle.text_encoders = ()
-    family = SimpleNamespace(**{**vars(SD), "convolution_targets": ()})
+    bundle.family = family = SimpleNamespace(**{**vars(SD), "convolution_targets": (), "text_parts": ()})
     with pytest.raises(BadSetting) as caught:
         LoRA(rank=4, text_encoder=True, convolutions=True).check(bundle, family)
     assert "no text encoder that can be adapted" in str(caught.value)
