@@ -16,9 +16,6 @@ from aquatint.core.request import Request
 from aquatint.data import sources
 from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
-from aquatint.data.captions import torn_words
-from aquatint.data.diagnosis import leakage
-from aquatint.data.findings import counted, folded, listed
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
@@ -27,7 +24,7 @@ from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
 from aquatint.sinks import log
 from aquatint.ticker import Ticker
-from aquatint.training import provenance, validation
+from aquatint.training import notices, provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
@@ -37,7 +34,7 @@ from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
 from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
-from aquatint.training.precision import bf16_speedup, is_bf16_fast
+from aquatint.training.precision import is_bf16_fast
 from aquatint.training.preflight import Checked
 from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
 from aquatint.training.prior import prompts as prior_prompts
@@ -72,14 +69,19 @@ class Session:
         self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
 
     def _events(self) -> Iterator[Event]:
-        yield from self._notes()
+        yield from notices.findings(self.findings, self.records, num_training=self.num_training)
+        yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures)
+        yield from notices.windows(self.bundle)
+        yield from notices.reasons(self.derived.reasons)
+        yield from notices.precision(self.config, self.precision, device=self.runtime.device)
         prompt = proof.question(self.bundle, self.config.trigger)
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
-        yield from self._blind_masks()
-        yield from self._torn_captions()
-        yield from self._cut_captions()  # after the method is attached: a learned word may take more room
+        yield from notices.blind_masks(self.examples)
+        yield from notices.torn_captions(self.captions, self.config)
+        # with the method attached: a learned word may take more room
+        yield from notices.cut_captions([*self.records, *self.prior_records], self.bundle, family=self.family)
         self.bundle.rest()
         yield from self._resume(trainer)
         with stopping.deferred():
@@ -275,23 +277,6 @@ class Session:
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 
-    def _notes(self) -> Iterator[Event]:
-        for finding in folded((*self.findings, *leakage(self.records[: self.num_training], self.records[self.num_training :]))):
-            yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
-        if self.prior_records:
-            num, found = len(self.prior_records), self.num_prior_pictures
-            which = counted(num, "picture") if num == found else f"{found:,} pictures, drawn by the seed"
-            yield Noted(step=0, text=f"prior: {'' if num == found else f'{num:,} of '}your {which}")
-        if self.bundle.windows > 1:
-            text = f"the longest caption takes {self.bundle.windows} windows of the text encoder, and every prompt of this run gets as many"
-            yield Noted(step=0, text=f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
-        for reason in self.derived.reasons:
-            yield Noted(step=0, text=reason)
-        if self.config.precision == "auto" and self.runtime.device.type != "cuda":
-            speedup = bf16_speedup(self.runtime.device)
-            chosen = str(self.precision).removeprefix("torch.")
-            yield Noted(step=0, text=f"precision={chosen}: bf16 runs {speedup:.1f} times as fast as fp32 here")
-
     def _resume(self, trainer: Trainer) -> Iterator[Event]:
         """Raises `BadRun` when the run is not the one that the checkpoint is of, or no checkpoint is whole."""
         if not self.config.resume:
@@ -308,32 +293,6 @@ class Session:
         for change in provenance.changes(state.facts, trainer.facts):
             yield Noted(step=state.step, text=f"resumed with other settings: {change}", is_warning=True)
         trainer.restore(state)
-
-    def _blind_masks(self) -> Iterator[Event]:
-        """Pictures that take part and teach nothing."""
-        seen = zip(self.examples.names, self.examples.views, strict=True)
-        blind = [name for name, views in seen if all(view.mask_B1HW is not None and not view.mask_B1HW.any() for view in views)]
-        if blind:
-            text = f"the masks are black in all that is shown of {listed(list(dict.fromkeys(blind)))}: nothing of it is learned"
-            yield Noted(step=0, text=text, is_warning=True)
-
-    def _torn_captions(self) -> Iterator[Event]:
-        """Other words that hold the trigger, which stock tokenizers cut up once it is a word of its own."""
-        trigger = self.config.trigger if self.config.method.learns_trigger else None
-        found = torn_words(self.captions, trigger) if trigger else []
-        if found:
-            text = f"{trigger} is a part of other words in the captions, which will be cut up there: {', '.join(found[:5])}"
-            yield Noted(step=0, text=text, is_warning=True)
-
-    def _cut_captions(self) -> Iterator[Event]:
-        """Words that the text encoder will never see."""
-        every = [*self.records, *self.prior_records]
-        lost = {i: end for i, r in enumerate(every) for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
-        if lost:
-            first, end = next(iter(lost.items()))
-            windows = "window" if self.bundle.windows == 1 else f"{self.bundle.windows} windows"
-            text = f"{len(lost)} captions are longer than the text encoder's {windows}; of {every[first].name} it does not see: … {end}"
-            yield Noted(step=0, text=text, is_warning=True)
 
     def _write_config(self) -> None:
         if self.runtime.is_main and not self.config.resume:
