@@ -37,6 +37,11 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         return False
 
     @property
+    def keeps_base(self) -> bool:
+        """Then the denoiser's own weights stay as they are, before and while new ones are trained beside them."""
+        return False
+
+    @property
     def encodes_anew(self) -> bool:
         """Then the captions are encoded at every step instead of once."""
         return self.trains_text_encoder or self.learns_trigger

@@ -74,6 +74,10 @@ class LoRA(Method, kind="lora"):
         return self.text_encoder
 
     @property
+    def keeps_base(self) -> bool:
+        return True
+
+    @property
     def default_lr(self) -> float:
         return 1e-4 * self.form.rate
 

@@ -11,7 +11,7 @@ from aquatint.training.settings import Train
 
 BESIDE_THE_WEIGHTS = ("data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints")
 """Settings, or sections of them, that change no step, or whose content is compared instead."""
-DECISIVE = ("method", "family", "optimizer.name", "ema")
+DECISIVE = ("method", "family", "optimizer.name", "ema", "frozen")
 """Settings, or sections of them, that the saved state fits or does not."""
 
 

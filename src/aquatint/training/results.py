@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from aquatint.core.family import Bundle, ModelFamily
+from aquatint.core.rounding import held, hold, roundable
 from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
 from aquatint.evaluation import proof
@@ -51,10 +52,9 @@ class Results:
         config, prompt = self.config, proof.question(bundle, self.config.trigger)
         trained = proof.outputs(bundle, self.family, prompt=prompt)
         saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
-        fresh = in_place_of(bundle, load=lambda: replace(self.family.load(config.base).freeze(), windows=bundle.windows))
-        proven = proof.prove(
-            saved, fresh=fresh, family=self.family, method=config.method, base=self.base_answer, trained=trained, prompt=prompt
-        )
+        fresh = in_place_of(bundle, load=lambda: self._loaded(saved, bundle=bundle))
+        loaded = proof.outputs(fresh, self.family, prompt=prompt)
+        proven = proof.compare(saved, loaded=loaded, base=self.base_answer, trained=trained)
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
@@ -62,6 +62,14 @@ class Results:
         self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
         self.pages()
         return proven
+
+    def _loaded(self, saved: Path, *, bundle: Bundle) -> Bundle:
+        """The file on a fresh base, whose frozen weights are rounded if those of `bundle` are: after it, or the file would be too."""
+        fresh = replace(self.family.load(self.config.base).freeze(), windows=bundle.windows)
+        layers = roundable(fresh.denoiser) if held(bundle.denoiser) else []
+        self.config.method.load(fresh, saved)
+        hold(layers)
+        return fresh
 
     def pages(self) -> None:
         """`report.html` and `README.md`, from what lies in the folder."""

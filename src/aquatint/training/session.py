@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 
@@ -13,6 +14,7 @@ from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
 from aquatint.core.request import Request
+from aquatint.core.rounding import hold, opened, roundable
 from aquatint.data import sources
 from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
@@ -34,7 +36,7 @@ from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
 from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
-from aquatint.training.precision import is_bf16_fast
+from aquatint.training.precision import format_of_frozen, is_bf16_fast
 from aquatint.training.preflight import Checked
 from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
 from aquatint.training.prior import prompts as prior_prompts
@@ -102,6 +104,8 @@ class Session:
     @cached_property
     def bundle(self) -> Bundle:
         bundle = self.family.load(self.config.base).freeze()
+        if self.frozen == "bf16":
+            hold(roundable(bundle.denoiser))
         gamma = self.config.loss.min_snr_gamma
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
@@ -155,6 +159,10 @@ class Session:
         return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
 
     @property
+    def frozen(self) -> Literal["fp32", "bf16"]:
+        return format_of_frozen(self.config.frozen, self.precision, keeps_base=self.config.method.keeps_base)
+
+    @property
     def captions(self) -> list[str]:
         """All that is told of any picture."""
         return [prompt for record in self.records for prompt in record.prompts]
@@ -205,7 +213,7 @@ class Session:
         prior = self.config.prior.model_copy(update=known)
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
         places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
-        return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision})
+        return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision, "frozen": self.frozen})
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -214,7 +222,8 @@ class Session:
         # of the weights before any are added
         facts = provenance.provenance(self.settled, self.records, prior_records=self.prior_records, bundle=self.bundle)
         torch.manual_seed(key(config.seed, "initial weights"))
-        parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
+        with opened(self.bundle.denoiser):
+            parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
         warmup = config.optimizer.warmup_steps
         every = config.checkpoints.every
         return Trainer(

@@ -97,6 +97,9 @@ class Train(Config):
     """Names all randomness of the run; the same seed on the CPU gives the same file."""
     precision: Literal["auto", "fp32", "bf16", "no"] = "auto"
     """Of the forward pass; the trained weights are float32 always. `auto` measures the device."""
+    frozen: Literal["auto", "fp32", "bf16"] = "auto"
+    """How the denoiser's own weights are held where they stay as they are. `auto`: `bf16` where the forward pass is in bf16, which would
+    round them at every use; half the memory, and the same numbers."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the trained weights, which is then what is sampled and saved."""
     resume: bool = False
