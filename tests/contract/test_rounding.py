@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from cases import CASES, family_of
 from safetensors.torch import load_file
 
 from aquatint.cli import run
@@ -13,59 +14,57 @@ from aquatint.core.rounding import held, hold, in_float32, opened, roundable
 from aquatint.errors import BadSetting
 from aquatint.evaluation import proof
 from aquatint.methods.base import Method
-from aquatint.registry import families
 from aquatint.training.precision import format_of_frozen
 
-FAMILIES = families.names()
 LORA = Method.resolve({"kind": "lora", "rank": 2})
 
 
 @pytest.fixture
 def rounded(tiny):
-    """Family name -> its miniature, held."""
+    """Case -> its miniature, held."""
 
-    def make(family):
-        bundle = tiny(family)
+    def make(case):
+        bundle = tiny(case)
         hold(roundable(bundle.denoiser))
         return bundle
 
     return make
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_in_bf16_is_the_same_to_the_bit(family, tiny, rounded, make_trainer, tmp_path):
-    assert FAMILIES
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_in_bf16_is_the_same_to_the_bit(case, tiny, rounded, make_trainer, tmp_path):
+    assert len(CASES) >= 1
 
     def trained(bundle, place):
         with opened(bundle.denoiser):
-            trainer = make_trainer(bundle, families[family], method=LORA, folder=tmp_path / place, num_steps=3, lr=1e-2)
+            trainer = make_trainer(bundle, family_of(case), method=LORA, folder=tmp_path / place, num_steps=3, lr=1e-2)
         trainer.precision = torch.bfloat16
         return [event.loss for event in trainer.run() if hasattr(event, "gradient_norm")], dict(trainer.parameters)
 
-    bundle = rounded(family)
-    (ours, after), (theirs, expected) = trained(bundle, "held"), trained(tiny(family), "plain")
+    bundle = rounded(case)
+    (ours, after), (theirs, expected) = trained(bundle, "held"), trained(tiny(case), "plain")
     assert len(held(bundle.denoiser)) > 10
     assert ours == theirs
     assert all(torch.equal(after[name], expected[name]) and after[name].dtype == torch.float32 for name in expected)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_only_large_frozen_weights_are_rounded(family, rounded):
-    network = rounded(family).denoiser
+@pytest.mark.parametrize("case", CASES)
+def test_only_large_frozen_weights_are_rounded(case, rounded):
+    network = rounded(case).denoiser
     found = {name: p for name, p in network.named_parameters() if p.dtype == torch.bfloat16}
     assert all(name.endswith("weight") and p.ndim >= 2 for name, p in found.items())
     assert sum(p.numel() for p in found.values()) > 0.9 * sum(p.numel() for p in network.parameters())
     assert roundable(network.float().requires_grad_(True)) == []
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_proof_is_asked_in_float32_of_rounded_weights(family, tiny, rounded):
-    by_hand = tiny(family)
+@pytest.mark.parametrize("case", CASES)
+def test_the_proof_is_asked_in_float32_of_rounded_weights(case, tiny, rounded):
+    by_hand = tiny(case)
     for layer in roundable(by_hand.denoiser):
         layer.weight.data = layer.weight.data.bfloat16().float()
-    bundle = rounded(family)
-    assert torch.equal(proof.outputs(bundle, families[family]), proof.outputs(by_hand, families[family]))
-    assert not torch.equal(proof.outputs(bundle, families[family]), proof.outputs(tiny(family), families[family]))
+    bundle = rounded(case)
+    assert torch.equal(proof.outputs(bundle, family_of(case)), proof.outputs(by_hand, family_of(case)))
+    assert not torch.equal(proof.outputs(bundle, family_of(case)), proof.outputs(tiny(case), family_of(case)))
     assert len(held(bundle.denoiser)) == len(roundable(by_hand.denoiser)) > 10
 
 

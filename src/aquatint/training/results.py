@@ -20,6 +20,7 @@ from aquatint.families._sources import resolve
 from aquatint.generation.drawing import draw
 from aquatint.generation.sheet import sheet
 from aquatint.training.folder import RunFolder
+from aquatint.training.objectives import end_in_noise, scheduler_lines
 from aquatint.training.samples import Sampler
 from aquatint.training.settings import Train
 
@@ -58,7 +59,11 @@ class Results:
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
-        more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}
+        pipeline = type(fresh.pipeline).__name__
+        lines = config.method.loading_lines(pipeline, str(resolve(config.base)), saved=str(saved.resolve()))
+        if config.loss.zero_terminal_snr:
+            lines += scheduler_lines(fresh)
+        more = {"pipeline": pipeline, "loading_lines": lines, "sample_prompt": sampler.requests[0].prompt}
         self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
         self.pages()
         return proven
@@ -66,6 +71,8 @@ class Results:
     def _loaded(self, saved: Path, *, bundle: Bundle) -> Bundle:
         """The file on a fresh base, whose frozen weights are rounded if those of `bundle` are: after it, or the file would be too."""
         fresh = replace(self.family.load(self.config.base).freeze(), windows=bundle.windows)
+        if self.config.loss.zero_terminal_snr:
+            end_in_noise(fresh)
         layers = roundable(fresh.denoiser) if held(bundle.denoiser) else []
         self.config.method.load(fresh, saved)
         hold(layers)
@@ -101,7 +108,6 @@ class Results:
         return {
             "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
             "trigger": config.trigger, "file": saved.name, "file_bytes": num_bytes, "proof": asdict(proven),
-            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), saved=str(saved.resolve())),
             "versions": {package: version(package) for package in PACKAGES},
             **more,
         }  # fmt: skip

@@ -11,7 +11,6 @@ import torch
 from aquatint import stopping
 from aquatint.atomic import replacing
 from aquatint.core.family import Bundle, Conditioning, ModelFamily
-from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
 from aquatint.core.request import Request
 from aquatint.core.rounding import hold, opened, roundable
@@ -26,7 +25,7 @@ from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
 from aquatint.sinks import log
 from aquatint.ticker import Ticker
-from aquatint.training import notices, provenance, validation
+from aquatint.training import notices, objectives, provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
@@ -106,8 +105,7 @@ class Session:
         bundle = self.family.load(self.config.base).freeze()
         if self.frozen == "bf16":
             hold(roundable(bundle.denoiser))
-        gamma = self.config.loss.min_snr_gamma
-        bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
+        objectives.apply(bundle, self.config.loss)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
             captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
             needed = max(self.family.num_windows(bundle, prompt) for prompt in [*captions, *self.config.samples.prompts])
@@ -212,8 +210,9 @@ class Session:
         known = {"data": sources.lasting(yours)} if yours else {"num": self.derived.num_prior}
         prior = self.config.prior.model_copy(update=known)
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
+        measured = {"precision": precision, "frozen": self.frozen, "loss": objectives.settled(self.config.loss, self.bundle.objective)}
         places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
-        return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision, "frozen": self.frozen})
+        return self.config.model_copy(update={**derived, **places, **measured, "prior": prior})
 
     @cached_property
     def trainer(self) -> Trainer:

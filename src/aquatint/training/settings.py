@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from aquatint.config import Config
 from aquatint.data.settings import Images
 from aquatint.methods.base import Method
+
+DELTA, GAMMA = 0.1, 5.0
 
 
 class Optimizer(Config):
@@ -24,10 +26,46 @@ class Optimizer(Config):
 
 
 class Loss(Config):
-    min_snr_gamma: PositiveFloat | None = 5.0
-    """Cap on the weight of easy noise levels (Hang et al. 2023); `null` for the plain mean squared error."""
+    kind: Literal["mse", "huber", "smooth_l1"] = "mse"
+    """What an error costs: its square, or beyond `loss.delta` only as much as its size."""
+    delta: PositiveFloat | None = None
+    """Where `huber` and `smooth_l1` become straight. Not given: 0.1."""
+    weighting: Literal["even", "min_snr", "soft_min_snr", "debiased", "bell"] | None = None
+    """How much each noise level counts. Not given: `min_snr`; `even` where pictures become noise on straight lines (SD3, FLUX) or no
+    signal is left at the end."""
+    min_snr_gamma: PositiveFloat | Literal["auto"] | None = "auto"
+    """Cap on the weight of easy noise levels (Hang et al. 2023). `auto`: 5, where it applies; `null` for the plain error."""
+    times: Literal["uniform", "logit_normal", "mode", "cosmap"] | None = None
+    """Which noise levels are trained more often. Not given: as the family was trained."""
+    mean: float | None = None
+    """Of `logit_normal`: above 0 for more noise. (`--logit_mean` of diffusers' scripts counts the other way round, and is read so.)"""
+    std: PositiveFloat | None = None
+    """Of `logit_normal`."""
+    mode_scale: float | None = Field(None, ge=-1, le=1.75)
+    """Of `mode`: above 0 for more of the middle, below for more of both ends."""
+    shift: PositiveFloat | None = None
+    """Above 1 for more noise, as larger pictures need. Not given: the family's."""
+    noise_offset: float = Field(0.0, ge=0, le=1)
+    """Share of noise that is the same all over a picture (Guttenberg 2023): very dark and very bright pictures are learned better."""
+    zero_terminal_snr: bool = False
+    """Let the noise end without a trace of the picture (Lin et al. 2023), in training and in drawing: for bases that predict v."""
     caption_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of samples shown without their caption."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_scripts(cls, tree: object) -> object:
+        """`none` of diffusers' scripts draws all times alike, and a time of 1 is data there."""
+        if not isinstance(tree, dict):
+            return tree
+        own = {name: value for name, value in tree.items() if name != "logit_mean"}
+        if own.get("times") == "none":
+            own["times"] = "uniform"
+        if "logit_mean" not in tree:
+            return own
+        if "mean" in tree:
+            raise ValueError("mean and logit_mean say the same in two ways; give one")
+        return own | {"mean": -float(tree["logit_mean"])}
 
 
 class Prior(Config):
@@ -149,6 +187,11 @@ class Train(Config):
         "lr_warmup_steps": "optimizer.warmup_steps",
         "max_grad_norm": "optimizer.max_norm",
         "snr_gamma": "loss.min_snr_gamma",
+        "weighting_scheme": "loss.times",
+        "logit_mean": "loss.logit_mean",
+        "logit_std": "loss.std",
+        "mode_scale": "loss.mode_scale",
+        "noise_offset": "loss.noise_offset",
         "mixed_precision": "precision",
         "rank": "method.rank",
         "train_text_encoder": "method.text_encoder",
