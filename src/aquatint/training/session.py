@@ -33,6 +33,7 @@ from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
+from aquatint.training.memory import checkpoint_gradients
 from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import format_of_frozen, is_bf16_fast
@@ -106,6 +107,8 @@ class Session:
         if self.frozen == "bf16":
             hold(roundable(bundle.denoiser))
         objectives.apply(bundle, self.config.loss)
+        if self.config.gradient_checkpointing:
+            checkpoint_gradients(bundle, reaches_text=self.config.method.encodes_anew)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
             captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
             needed = max(self.family.num_windows(bundle, prompt) for prompt in [*captions, *self.config.samples.prompts])
