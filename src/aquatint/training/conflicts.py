@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 from aquatint.config import Problem
-from aquatint.training.settings import Loss, Train
+from aquatint.errors import BadSetting
+from aquatint.training.settings import Loss, Optimizer, Train
 
 
 def conflicts(config: Train) -> Iterator[Problem]:
     yield from _of_frozen(config)
     yield from _of_loss(config.loss)
+    yield from _of_optimizer(config)
+    yield from _of_schedule(config.optimizer)
 
 
 def _of_frozen(config: Train) -> Iterator[Problem]:
@@ -32,3 +35,27 @@ def _of_loss(loss: Loss) -> Iterator[Problem]:
     for name in ("mean", "std", "mode_scale"):
         if loss.times and getattr(loss, name) is not None and name not in numbers.get(loss.times, ()):
             yield Problem(f"loss.{name}", f"loss.times={loss.times} has none; leave one of them out")
+
+
+def _of_optimizer(config: Train) -> Iterator[Problem]:
+    from aquatint.training.optimizers import AVERAGES, FINDS_RATE, find
+
+    name = config.optimizer.name
+    try:
+        find(name)
+    except BadSetting as error:
+        yield Problem("", str(error))
+    if name == FINDS_RATE and config.method.learns_trigger:
+        yield Problem("optimizer.name", f"{name} finds one rate for all, and method={config.method.kind} has two; use adamw")
+    if name == AVERAGES and config.ema:
+        yield Problem("ema", f"{name} keeps an average of its own; leave ema= out")
+    if name == AVERAGES and not config.optimizer.schedule.startswith("constant"):
+        yield Problem("optimizer.schedule", f"{name} takes the place of one; say optimizer.schedule=constant")
+
+
+def _of_schedule(optimizer: Optimizer) -> Iterator[Problem]:
+    """One is what the scripts of others pass to every schedule."""
+    if (optimizer.num_cycles or 1) != 1 and optimizer.schedule != "cosine_with_restarts":
+        yield Problem("optimizer.num_cycles", f"{optimizer.schedule} falls once; say optimizer.schedule=cosine_with_restarts")
+    if (optimizer.power or 1) != 1 and optimizer.schedule != "polynomial":
+        yield Problem("optimizer.power", f"{optimizer.schedule} has none; say optimizer.schedule=polynomial")

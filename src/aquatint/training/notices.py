@@ -11,6 +11,7 @@ from aquatint.data.findings import Finding, counted, folded, listed
 from aquatint.data.records import ImageRecord
 from aquatint.training.batch import Examples
 from aquatint.training.events import Noted
+from aquatint.training.optimizers import FINDS_RATE
 from aquatint.training.precision import bf16_speedup
 from aquatint.training.settings import Train
 
@@ -45,6 +46,11 @@ def windows(bundle: Bundle) -> Iterator[Noted]:
 
 def reasons(derived: Sequence[str]) -> Iterator[Noted]:
     yield from map(note, derived)
+
+
+def rate(config: Train) -> Iterator[Noted]:
+    if config.lr is None and config.optimizer.name == FINDS_RATE:
+        yield note(f"lr=1: {FINDS_RATE} finds the rate by itself, and this is a factor on it")
 
 
 def precision(config: Train, chosen: torch.dtype, *, device: torch.device) -> Iterator[Noted]:

@@ -2,29 +2,63 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
 
 from aquatint.errors import BadSetting
 
-SHORT = {"adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD", "adafactor": "torch.optim.Adafactor"}
+SHORT = {
+    "adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD", "adafactor": "torch.optim.Adafactor", "lion": "aquatint.training.lion.Lion",
+    "adamw8bit": "bitsandbytes.optim.AdamW8bit", "prodigy": "prodigyopt.Prodigy", "schedule_free": "schedulefree.AdamWScheduleFree",
+}  # fmt: skip
+WEIGHT_DECAY = 0.01
+"""Where none is given and the class has one."""
+EXTRAS = {"bitsandbytes": "quant", "prodigyopt": "optim", "schedulefree": "optim"}
+"""Package that does not come with this one -> its extra."""
+RATES = {"lion": 0.2}
+"""Share of AdamW's learning rate that suits."""
+FINDS_RATE = "prodigy"
+"""`lr` is a factor on what it finds by itself."""
+AVERAGES = "schedule_free"
+"""What is drawn and saved is an average that it keeps, and no schedule is needed for it."""
 
 
-def build(name: str, groups: Sequence[dict[str, Any]], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """`lr` and `weight_decay` are those of groups without their own; a group's `lr_factor` multiplies either.
-
-    Raises `BadSetting` when there is no such class.
-    """
+def find(name: str) -> Any:
+    """The class. Raises `BadSetting` when there is none, or its package is not here."""
     module_name, _, class_name = SHORT.get(name, name).rpartition(".")
     try:
-        optimizer = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadSetting(f"optimizer.name={name}: no such optimizer; short names: {', '.join(SHORT)}, or a dotted class path") from error
-    options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-    if name == "adamw":
-        options["fused"] = True
-    built: torch.optim.Optimizer = optimizer([_rated(group, lr) for group in groups], **options)
+        found = getattr(importlib.import_module(module_name), class_name)
+        if not issubclass(found, torch.optim.Optimizer):
+            raise TypeError
+        return found
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        package = module_name.partition(".")[0]
+        if package in EXTRAS:
+            raise BadSetting(f"optimizer.name={name}: it needs {package}; pip install 'aquatint[{EXTRAS[package]}]'") from error
+        known = f"no such optimizer; short names: {', '.join(SHORT)}, or a dotted class path"
+        raise BadSetting(f"optimizer.name={name}: {known}") from error
+
+
+def build(
+    name: str, groups: Sequence[dict[str, Any]], *, lr: float, weight_decay: float | None, options: Mapping[str, Any] | None = None
+) -> torch.optim.Optimizer:
+    """`lr` and `weight_decay` are those of groups without their own; a group's `lr_factor` multiplies either.
+
+    Raises `BadSetting` for what the class does not take.
+    """
+    optimizer = find(name)
+    given: dict[str, Any] = {"lr": lr, "fused": True} if name == "adamw" else {"lr": lr}
+    if weight_decay is not None or "weight_decay" in signature(optimizer).parameters:
+        given["weight_decay"] = WEIGHT_DECAY if weight_decay is None else weight_decay
+    rated = [_rated(group, lr) for group in groups]
+    if name == FINDS_RATE and len({group["lr"] for group in rated}) > 1:
+        raise BadSetting(f"optimizer.name={name}: it finds one rate for all, and this method has several; use adamw")
+    try:
+        built: torch.optim.Optimizer = optimizer(rated, **{**given, **(options or {})})
+    except (TypeError, ValueError) as error:
+        raise BadSetting(f"optimizer: {name} does not take these settings ({error})") from error
     return built
 
 

@@ -35,7 +35,7 @@ from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
 from aquatint.training.memory import checkpoint_gradients
 from aquatint.training.observers import interleaved, regularly
-from aquatint.training.optimizers import build
+from aquatint.training.optimizers import FINDS_RATE, RATES, build
 from aquatint.training.precision import format_of_frozen, is_bf16_fast
 from aquatint.training.preflight import Checked
 from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
@@ -43,7 +43,7 @@ from aquatint.training.prior import prompts as prior_prompts
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
 from aquatint.training.samples import Sampler, requests
-from aquatint.training.schedules import SCHEDULES
+from aquatint.training.schedules import schedule_of
 from aquatint.training.settings import Train
 from aquatint.training.trainer import Trainer
 
@@ -75,6 +75,7 @@ class Session:
         yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures)
         yield from notices.windows(self.bundle)
         yield from notices.reasons(self.derived.reasons)
+        yield from notices.rate(self.config)
         yield from notices.precision(self.config, self.precision, device=self.runtime.device)
         prompt = proof.question(self.bundle, self.config.trigger)
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
@@ -134,9 +135,10 @@ class Session:
     def derived(self) -> Derived:
         config = self.config
         num_prior = len(self.prior_records) if config.prior.data else self._num_to_draw()
+        lr = config.lr or (1.0 if config.optimizer.name == FINDS_RATE else None)
         return derive(
-            self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
-            standard_lr=config.method.default_lr,
+            self.num_training, given=Given(config.steps, config.batch_size, lr, num_prior, config.trigger),
+            standard_lr=config.method.default_lr * RATES.get(config.optimizer.name, 1),
             width=self.bundle.width, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
@@ -226,12 +228,12 @@ class Session:
         torch.manual_seed(key(config.seed, "initial weights"))
         with opened(self.bundle.denoiser):
             parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
-        warmup = config.optimizer.warmup_steps
+        name, warmup, decay = config.optimizer.name, config.optimizer.warmup_steps, config.optimizer.weight_decay
         every = config.checkpoints.every
         return Trainer(
             LossModule(self.family, self.bundle, trained=parameters), parameters,
-            build(config.optimizer.name, config.method.groups(parameters), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
-            SCHEDULES[config.optimizer.schedule](num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
+            build(name, config.method.groups(parameters), lr=derived.lr, weight_decay=decay, options=config.optimizer.options),
+            schedule_of(config.optimizer, num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
             batches, self.runtime, self.folder.checkpoints,
             num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,
             save_every=min(500, max(1, derived.steps // 4)) if every is None else every, keep_checkpoints=config.checkpoints.keep,

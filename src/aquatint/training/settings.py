@@ -14,11 +14,17 @@ DELTA, GAMMA = 0.1, 5.0
 
 class Optimizer(Config):
     name: str = "adamw"
-    """`adamw`, `sgd`, `adafactor`, or the dotted path of a class."""
-    weight_decay: float = Field(0.01, ge=0)
-    """Decoupled weight decay."""
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """`adamw`, `sgd`, `adafactor`, `lion`; with packages of their own `adamw8bit`, `prodigy`, `schedule_free`; or a dotted class path."""
+    weight_decay: float | None = Field(None, ge=0)
+    """Decoupled weight decay. Not given: 0.01, where the optimizer has one."""
+    options: dict[str, bool | int | float | tuple[float, ...]] = Field({})
+    """Its further arguments, such as `optimizer.options.betas=[0.9,0.95]`."""
+    schedule: Literal["cosine", "linear", "polynomial", "cosine_with_restarts", "constant", "constant_with_warmup"] = "cosine"
     """How the learning rate falls after the warm-up. `constant_with_warmup` is another name for `constant`."""
+    num_cycles: PositiveInt | None = None
+    """How often `cosine_with_restarts` falls. Not given: once."""
+    power: PositiveFloat | None = None
+    """Of `polynomial`: the rate falls as this power of what is left. Not given: 1, a straight line."""
     warmup_steps: int | None = Field(None, ge=0)
     """Steps over which the learning rate rises. Not given: a twentieth of the run."""
     max_norm: PositiveFloat = 1.0
@@ -187,6 +193,10 @@ class Train(Config):
         "max_train_steps": "steps",
         "lr_scheduler": "optimizer.schedule",
         "lr_warmup_steps": "optimizer.warmup_steps",
+        "lr_num_cycles": "optimizer.num_cycles",
+        "lr_power": "optimizer.power",
+        "use_8bit_adam": "optimizer.name=adamw8bit",
+        "adam_weight_decay": "optimizer.weight_decay",
         "max_grad_norm": "optimizer.max_norm",
         "snr_gamma": "loss.min_snr_gamma",
         "weighting_scheme": "loss.times",
