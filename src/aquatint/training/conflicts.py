@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 from aquatint.config import Problem
-from aquatint.errors import BadSetting
+from aquatint.families._quantised import missing
+from aquatint.training.optimizers import AVERAGES, FINDS_RATE, problem
 from aquatint.training.settings import Loss, Optimizer, Train
 
 
 def conflicts(config: Train) -> Iterator[Problem]:
     yield from _of_frozen(config)
+    yield from _of_quantise(config)
     yield from _of_loss(config.loss)
     yield from _of_optimizer(config)
     yield from _of_schedule(config.optimizer)
@@ -21,6 +23,19 @@ def _of_frozen(config: Train) -> Iterator[Problem]:
         yield Problem("frozen", f"method={config.method.kind} trains the base's own weights, which stay in float32; leave frozen= out")
     if config.precision in ("fp32", "no"):
         yield Problem("frozen", "weights in bf16 need a forward pass in bf16; say precision=bf16, or leave frozen= out")
+
+
+def _of_quantise(config: Train) -> Iterator[Problem]:
+    if config.quantise is None:
+        return
+    if package := missing(config.quantise):
+        yield Problem("quantise", f"{config.quantise} needs {package}; pip install 'aquatint[quant]'")
+    if not config.method.keeps_base:
+        yield Problem("quantise", f"method={config.method.kind} trains the base's own weights, which need all their bits; leave it out")
+    if config.frozen == "bf16":
+        yield Problem("quantise", f"the base's weights are held in {config.quantise} or, by frozen=bf16, in bf16; leave one of them out")
+    if config.base.endswith(".safetensors"):
+        yield Problem("quantise", "a single file is not quantised while it is read; give base= as a diffusers folder")
 
 
 def _of_loss(loss: Loss) -> Iterator[Problem]:
@@ -38,13 +53,9 @@ def _of_loss(loss: Loss) -> Iterator[Problem]:
 
 
 def _of_optimizer(config: Train) -> Iterator[Problem]:
-    from aquatint.training.optimizers import AVERAGES, FINDS_RATE, find
-
     name = config.optimizer.name
-    try:
-        find(name)
-    except BadSetting as error:
-        yield Problem("", str(error))
+    if told := problem(name):
+        yield Problem("optimizer.name", told)
     if name == FINDS_RATE and config.method.learns_trigger:
         yield Problem("optimizer.name", f"{name} finds one rate for all, and method={config.method.kind} has two; use adamw")
     if name == AVERAGES and config.ema:

@@ -1,13 +1,17 @@
-"""Optimizers by short name or dotted path."""
+"""Optimizers by short name or dotted path. What a name lacks is told before torch is there."""
+
+from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from inspect import signature
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from aquatint.errors import BadSetting
+
+if TYPE_CHECKING:
+    import torch
 
 SHORT = {
     "adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD", "adafactor": "torch.optim.Adafactor", "lion": "aquatint.training.lion.Lion",
@@ -25,20 +29,30 @@ AVERAGES = "schedule_free"
 """What is drawn and saved is an average that it keeps, and no schedule is needed for it."""
 
 
+def problem(name: str) -> str | None:
+    """What can be told without importing anything: there is no such name, or its package is not here."""
+    package = SHORT.get(name, name).partition(".")[0]
+    if "." in SHORT.get(name, name) and package and find_spec(package):
+        return None
+    if package in EXTRAS:
+        return f"{name} needs {package}; pip install 'aquatint[{EXTRAS[package]}]'"
+    return f"{name} is no optimizer; short names are {', '.join(SHORT)}; others have a dotted class path"
+
+
 def find(name: str) -> Any:
-    """The class. Raises `BadSetting` when there is none, or its package is not here."""
+    """The class. Raises `BadSetting` when there is none."""
+    import torch
+
+    if told := problem(name):
+        raise BadSetting(f"optimizer.name: {told}")
     module_name, _, class_name = SHORT.get(name, name).rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
         if not issubclass(found, torch.optim.Optimizer):
-            raise TypeError
-        return found
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        package = module_name.partition(".")[0]
-        if package in EXTRAS:
-            raise BadSetting(f"optimizer.name={name}: it needs {package}; pip install 'aquatint[{EXTRAS[package]}]'") from error
-        known = f"no such optimizer; short names: {', '.join(SHORT)}, or a dotted class path"
-        raise BadSetting(f"optimizer.name={name}: {known}") from error
+            raise TypeError("it is no optimizer")
+    except (ImportError, AttributeError, TypeError) as error:
+        raise BadSetting(f"optimizer.name={name}: there is no such optimizer ({error})") from error
+    return found
 
 
 def build(

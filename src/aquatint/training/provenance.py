@@ -13,7 +13,7 @@ BESIDE_THE_WEIGHTS = (
     "data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints", "gradient_checkpointing",
 )  # fmt: skip
 """Settings, or sections of them, that change no step, or whose content is compared instead."""
-DECISIVE = ("method", "family", "optimizer.name", "ema", "frozen")
+DECISIVE = ("method", "family", "optimizer.name", "ema", "frozen", "quantise")
 """Settings, or sections of them, that the saved state fits or does not."""
 
 

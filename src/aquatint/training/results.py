@@ -16,6 +16,7 @@ from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
 from aquatint.evaluation import proof
 from aquatint.evaluation.report import write_readme, write_report
+from aquatint.families._quantised import quantised
 from aquatint.families._sources import resolve
 from aquatint.generation.drawing import draw
 from aquatint.generation.sheet import sheet
@@ -69,8 +70,9 @@ class Results:
         return proven
 
     def _loaded(self, saved: Path, *, bundle: Bundle) -> Bundle:
-        """The file on a fresh base, whose frozen weights are rounded if those of `bundle` are: after it, or the file would be too."""
-        fresh = replace(self.family.load(self.config.base).freeze(), windows=bundle.windows)
+        """The file on a fresh base, held as `bundle` is: its weights are rounded after it is loaded, or the file's would be too."""
+        with quantised(self.config.quantise):
+            fresh = replace(self.family.load(self.config.base).freeze(), windows=bundle.windows)
         if self.config.loss.zero_terminal_snr:
             end_in_noise(fresh)
         layers = roundable(fresh.denoiser) if held(bundle.denoiser) else []

@@ -21,6 +21,7 @@ from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun, BadSetting
 from aquatint.evaluation import proof
+from aquatint.families._quantised import quantised
 from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
 from aquatint.sinks import log
@@ -35,7 +36,7 @@ from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
 from aquatint.training.memory import checkpoint_gradients
 from aquatint.training.observers import interleaved, regularly
-from aquatint.training.optimizers import FINDS_RATE, RATES, build
+from aquatint.training.optimizers import FINDS_RATE, RATES, build, find
 from aquatint.training.precision import format_of_frozen, is_bf16_fast
 from aquatint.training.preflight import Checked
 from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
@@ -65,6 +66,7 @@ class Session:
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
+            find(self.config.optimizer.name)
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
             self._write_config()
             yield from log(self._events(), self.folder.log)
@@ -104,7 +106,8 @@ class Session:
 
     @cached_property
     def bundle(self) -> Bundle:
-        bundle = self.family.load(self.config.base).freeze()
+        with quantised(self.config.quantise):
+            bundle = self.family.load(self.config.base).freeze()
         if self.frozen == "bf16":
             hold(roundable(bundle.denoiser))
         objectives.apply(bundle, self.config.loss)
@@ -163,7 +166,7 @@ class Session:
 
     @property
     def frozen(self) -> Literal["fp32", "bf16"]:
-        return format_of_frozen(self.config.frozen, self.precision, keeps_base=self.config.method.keeps_base)
+        return format_of_frozen(self.config.frozen, self.precision, keeps_base=self.config.method.keeps_base and not self.config.quantise)
 
     @property
     def captions(self) -> list[str]:

@@ -144,6 +144,8 @@ class Train(Config):
     frozen: Literal["auto", "fp32", "bf16"] = "auto"
     """How the denoiser's own weights are held where they stay as they are. `auto`: `bf16` where the forward pass is in bf16, which would
     round them at every use; half the memory, and the same numbers."""
+    quantise: Literal["nf4", "int8", "fp8"] | None = None
+    """Hold the denoiser's own weights in so few bits, where they stay as they are; for a GPU, with packages of their own."""
     gradient_checkpointing: bool = False
     """Compute layers a second time instead of keeping their results: less memory, about a third more time, the same numbers."""
     ema: float | None = Field(None, gt=0, lt=1)
