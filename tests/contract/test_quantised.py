@@ -29,7 +29,7 @@ def test_what_does_not_go_with_it_is_told_at_once(train):
     with pytest.raises(SettingsError) as caught:
         train("quantise=nf4", "method=full", "frozen=bf16", "precision=bf16")
     told = str(caught.value)
-    assert "quantise: method=full trains the base's own weights" in told
+    assert "quantise: method=full needs the base's own weights to the last bit" in told
     assert "by frozen=bf16, in bf16" in told
 
 

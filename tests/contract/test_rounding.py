@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from cases import CASES, family_of
+from cases import CASES, METHODS, family_of
 from safetensors.torch import load_file
 
 from aquatint.cli import run
@@ -13,10 +13,9 @@ from aquatint.config import SettingsError
 from aquatint.core.rounding import held, hold, in_float32, opened, roundable
 from aquatint.errors import BadSetting
 from aquatint.evaluation import proof
+from aquatint.methods._forms import FORMS
 from aquatint.methods.base import Method
 from aquatint.training.precision import format_of_frozen
-
-LORA = Method.resolve({"kind": "lora", "rank": 2})
 
 
 @pytest.fixture
@@ -31,21 +30,38 @@ def rounded(tiny):
     return make
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_step_in_bf16_is_the_same_to_the_bit(case, tiny, rounded, make_trainer, tmp_path):
-    assert len(CASES) >= 1
+METHODS_HERE = [{"kind": name} for name in METHODS] + [{"variant": name} for name in FORMS] + [{"init": "pissa"}]
+KEEPING = [how for how in METHODS_HERE if Method.resolve(how).keeps_base]
 
-    def trained(bundle, place):
+
+@pytest.fixture
+def trained(tiny, rounded, make_trainer, tmp_path):
+    """(case, settings, is_held=) -> bundle, losses in bf16, trained tensors."""
+
+    def train(case, settings, *, is_held):
+        bundle = (rounded if is_held else tiny)(case)
+        method = Method.resolve({**settings, "rank": 2})
         with opened(bundle.denoiser):
-            trainer = make_trainer(bundle, family_of(case), method=LORA, folder=tmp_path / place, num_steps=3, lr=1e-2)
+            trainer = make_trainer(bundle, family_of(case), method=method, folder=tmp_path / str(is_held), num_steps=3, lr=1e-2)
         trainer.precision = torch.bfloat16
-        return [event.loss for event in trainer.run() if hasattr(event, "gradient_norm")], dict(trainer.parameters)
+        return bundle, [event.loss for event in trainer.run() if hasattr(event, "gradient_norm")], dict(trainer.parameters)
 
-    bundle = rounded(case)
-    (ours, after), (theirs, expected) = trained(bundle, "held"), trained(tiny(case), "plain")
+    return train
+
+
+@pytest.mark.parametrize(("case", "settings"), [*((case, {"kind": "lora"}) for case in CASES), *(("sd", how) for how in KEEPING)])
+def test_a_run_in_bf16_is_the_same_to_the_bit(case, settings, trained):
+    (bundle, ours, after), (_, theirs, expected) = (trained(case, settings, is_held=it) for it in (True, False))
     assert len(held(bundle.denoiser)) > 10
     assert ours == theirs
     assert all(torch.equal(after[name], expected[name]) and after[name].dtype == torch.float32 for name in expected)
+
+
+def test_methods_that_ask_more_of_the_base_s_weights_say_so():
+    assert {"kind": "full"} not in KEEPING
+    assert {"variant": "dora"} not in KEEPING
+    assert {"init": "pissa"} not in KEEPING
+    assert len(KEEPING) >= 6
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -111,7 +127,7 @@ def test_the_format_follows_the_forward_pass():
 
 @pytest.mark.parametrize(
     ("how", "why"),
-    [(["method=full"], "trains the base's own weights"), (["precision=fp32"], "need a forward pass in bf16")],
+    [(["method=full"], "needs the base's own weights to the last bit"), (["precision=fp32"], "need a forward pass in bf16")],
 )
 def test_a_format_without_effect_is_refused(how, why, photos, tiny_sd, tmp_path):
     with pytest.raises(SettingsError, match=why):

@@ -38,7 +38,7 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
 
     @property
     def keeps_base(self) -> bool:
-        """Then the denoiser's own weights stay as they are, before and while new ones are trained beside them."""
+        """Then the denoiser's own weights stay as they are, and nothing is asked of them but their products."""
         return False
 
     @property

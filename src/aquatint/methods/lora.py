@@ -75,7 +75,7 @@ class LoRA(Method, kind="lora"):
 
     @property
     def keeps_base(self) -> bool:
-        return True
+        return self.init == "default" and self.variant != "dora"  # which measure or change them
 
     @property
     def default_lr(self) -> float:

@@ -20,7 +20,7 @@ def _of_frozen(config: Train) -> Iterator[Problem]:
     if config.frozen != "bf16":
         return
     if not config.method.keeps_base:
-        yield Problem("frozen", f"method={config.method.kind} trains the base's own weights, which stay in float32; leave frozen= out")
+        yield Problem("frozen", f"method={config.method.kind} needs the base's own weights to the last bit; leave frozen= out")
     if config.precision in ("fp32", "no"):
         yield Problem("frozen", "weights in bf16 need a forward pass in bf16; say precision=bf16, or leave frozen= out")
 
@@ -31,7 +31,7 @@ def _of_quantise(config: Train) -> Iterator[Problem]:
     if package := missing(config.quantise):
         yield Problem("quantise", f"{config.quantise} needs {package}; pip install 'aquatint[quant]'")
     if not config.method.keeps_base:
-        yield Problem("quantise", f"method={config.method.kind} trains the base's own weights, which need all their bits; leave it out")
+        yield Problem("quantise", f"method={config.method.kind} needs the base's own weights to the last bit; leave it out")
     if config.frozen == "bf16":
         yield Problem("quantise", f"the base's weights are held in {config.quantise} or, by frozen=bf16, in bf16; leave one of them out")
     if config.base.endswith(".safetensors"):

@@ -145,7 +145,7 @@ class Train(Config):
     """How the denoiser's own weights are held where they stay as they are. `auto`: `bf16` where the forward pass is in bf16, which would
     round them at every use; half the memory, and the same numbers."""
     quantise: Literal["nf4", "int8", "fp8"] | None = None
-    """Hold the denoiser's own weights in so few bits, where they stay as they are; for a GPU, with packages of their own."""
+    """Hold the denoiser's own weights in so few bits, where they stay as they are; needs a GPU and `pip install 'aquatint[quant]'`."""
     gradient_checkpointing: bool = False
     """Compute layers a second time instead of keeping their results: less memory, about a third more time, the same numbers."""
     ema: float | None = Field(None, gt=0, lt=1)
