@@ -5,12 +5,16 @@ right too; the alpha of training stays in the metadata as `aquatint.alpha`.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from aquatint.core.family import Bundle
+from aquatint.errors import BadFile
+from aquatint.export.adapter import Adapter
+from aquatint.export.modelspec import describe
 from aquatint.export.tensors import write_tensors
 
 
@@ -31,6 +35,28 @@ def write(bundle: Bundle, path: Path, *, rank: int, scale: float, facts: dict[st
     metadata = {"format": "pt", "lora_adapter_metadata": described, "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
     write_tensors(tensors, path, metadata={**metadata, **facts})
     return path
+
+
+def spelled(adapter: Adapter) -> dict[str, Tensor]:
+    """The tensors of a file in diffusers' names; scales are folded in, for its loaders refuse alpha beside these names.
+
+    Raises `BadFile` for adapters of other kinds than LoRA and DoRA.
+    """
+    if adapter.others or not adapter.layers:
+        raise BadFile(f"this adapter is {', '.join(adapter.kinds)}; only LoRA and DoRA are converted to diffusers' names")
+    named: dict[str, Tensor] = {}
+    for name, factors in adapter.layers.items():
+        folded = factors.folded()
+        named |= {f"{name}.lora_A.weight": folded.down, f"{name}.lora_B.weight": folded.up}
+        if folded.magnitude is not None:
+            named[f"{name}.lora_magnitude_vector"] = folded.magnitude
+    return named
+
+
+def write_adapter(adapter: Adapter, out: Path, *, facts: Mapping[str, str]) -> None:
+    """An adapter in the plain form as a file of diffusers' names, with the metadata by which programs tell what it is."""
+    named = spelled(adapter)
+    write_tensors(named, out, metadata=describe(adapter, named, facts=facts))
 
 
 def _adapted(bundle: Bundle) -> dict[str, nn.Module]:
