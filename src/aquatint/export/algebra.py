@@ -16,8 +16,8 @@ from aquatint.export.architectures import title_of
 
 Spectrum = tuple[Tensor, Tensor, Tensor]
 """U (O, R), singular values (R,) falling, V^T (R, I): a matrix by its singular vectors; float64."""
-OVERSAMPLING, NUM_POWERS = 10, 3
-"""Of the randomised range finder: further columns, and passes that sharpen what they span."""
+OVERSAMPLING, NUM_POWERS = 16, 5
+"""Of the randomised range finder: columns beyond twice the rank, and passes that sharpen what they span."""
 EXACT_UP_TO = 320
 """Matrices with a side up to this are decomposed whole."""
 
@@ -96,11 +96,12 @@ def spectrum_of(up: Tensor, down: Tensor) -> Spectrum:
 
 def spectrum_of_whole(matrix_OI: Tensor, rank: int) -> Spectrum:
     """The largest singular values of a matrix, `rank` of them and a few more; the same every time."""
-    if min(matrix_OI.shape) <= max(EXACT_UP_TO, rank + OVERSAMPLING):
+    num_columns = 2 * rank + OVERSAMPLING
+    if min(matrix_OI.shape) <= max(EXACT_UP_TO, num_columns):
         u, values, v = torch.linalg.svd(matrix_OI, full_matrices=False)
         return u, values, v
     generator = torch.Generator().manual_seed(0)
-    probes = torch.randn(matrix_OI.shape[1], rank + OVERSAMPLING, generator=generator, dtype=matrix_OI.dtype)
+    probes = torch.randn(matrix_OI.shape[1], num_columns, generator=generator, dtype=matrix_OI.dtype)
     basis = torch.linalg.qr(matrix_OI @ probes).Q
     for _ in range(NUM_POWERS):
         basis = torch.linalg.qr(matrix_OI @ torch.linalg.qr(matrix_OI.T @ basis).Q).Q

@@ -83,9 +83,11 @@ def _kohya_in_diffusers(adapter: Adapter, keys: Collection[str]) -> Verdict:
 
 
 def _of_its_models(program: str, architecture: str) -> Verdict | None:
-    return None if architecture in KNOWN[program] else Verdict(program, False, f"LoRA for {title_of(architecture)} is not known to work there")
+    reason = f"LoRA for {title_of(architecture)} is not known to work there"
+    return None if architecture in KNOWN[program] else Verdict(program, False, reason)
 
 
 def _verdict(program: str, left_out: Collection[str], *, keys: Collection[str]) -> Verdict:
     first = next(iter(left_out), "")
-    return Verdict(program, not left_out, f"it does not know {len(left_out)} of {len(keys)} names, first {first}" if left_out else "")
+    reason = f"it does not know {len(left_out)} of {len(keys)} names, first {first}" if left_out else ""
+    return Verdict(program, not left_out, reason)

@@ -100,21 +100,21 @@ def _published(file: Path) -> dict[str, Weight]:
     """A checkpoint in one file; of its text encoders the first, whose names are diffusers' own."""
     found: dict[str, Weight] = {}
     shapes = header(file).shapes
-    bare = any(is_published(name.removesuffix(".weight")) for name in shapes)
+    kinds = [kind for name in shapes if (kind := is_published(name.removeprefix(PUBLISHED).removesuffix(".weight")))]
+    is_bare, kind = not any(name.startswith(PUBLISHED) for name in shapes), max(sorted(set(kinds)), key=kinds.count, default="")
     for name, shape in shapes.items():
         if encoder := next((prefix for prefix in FIRST_ENCODER if name.startswith(prefix)), None):
             found[f"{FIRST_ENCODER[encoder]}.{_with_level(name.removeprefix(encoder), 'text_encoder')}"] = Weight(file, name, shape)
-        elif name.startswith(PUBLISHED) or bare:
+        elif name.startswith(PUBLISHED) or is_bare:
             module, _, leaf = name.removeprefix(PUBLISHED).rpartition(".")
-            found |= {f"{n}.{leaf}": weight for n, weight in _renamed(Weight(file, name, shape), module).items()}
+            found |= {f"{n}.{leaf}": weight for n, weight in _renamed(Weight(file, name, shape), module, kind=kind).items()}
     if not any(name.startswith(PARTS[:2]) for name in found):
         raise BadFile(f"{file}: this is no model: none of its {len(shapes)} tensors is a layer of a network that is known here")
     return found
 
 
-def _renamed(weight: Weight, module: str) -> dict[str, Weight]:
+def _renamed(weight: Weight, module: str, *, kind: str) -> dict[str, Weight]:
     """One published weight as the one or several that diffusers has."""
-    kind = is_published(module)
     if kind == "unet":
         name = diffusers_unet(module, BLOCKS["sd1"])
         return {f"unet.{name}": weight} if name else {}
