@@ -61,7 +61,12 @@ def prove(
     Raises `Unproven` when the file's output is not the trained model's, or is the base's.
     """
     method.load(fresh, saved)
-    loaded, size = outputs(fresh, family, prompt=prompt), trained.square().mean().sqrt()
+    return compared(saved, outputs(fresh, family, prompt=prompt), base=base, trained=trained)
+
+
+def compared(saved: Path, loaded: Tensor, *, base: Tensor, trained: Tensor) -> Proof:
+    """What the model answers that has loaded `saved`, beside the others' answers. Raises `Unproven`."""
+    size = trained.square().mean().sqrt()
     proof = Proof(float((loaded - trained).abs().max() / size), float((loaded - base).abs().max() / size))
     if proof.largest_difference > TOLERANCE:
         difference = f"{proof.largest_difference:.2%}"

@@ -66,6 +66,13 @@ def family_of(architecture: str | None) -> str | None:
     return ARCHITECTURES[architecture].family if architecture else None
 
 
+def of_family(family: str, *, context_width: int | None = None) -> str | None:
+    """The architecture that a family's models have; the width of the text tells Stable Diffusion 1 and 2 apart. None for others."""
+    if family == "sd" and CONTEXT_WIDTHS.get(context_width or 0) == "sd2":
+        return "sd2"
+    return next((name for name, known in ARCHITECTURES.items() if known.family == family), None)
+
+
 def title_of(architecture: str | None) -> str:
     return ARCHITECTURES[architecture].title if architecture else "an architecture that is not known here"
 

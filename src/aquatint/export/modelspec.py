@@ -13,7 +13,7 @@ from torch import Tensor
 from aquatint.export.adapter import Adapter
 from aquatint.export.architectures import ARCHITECTURES
 
-VERSION = "1.0.1"
+VERSION, V_PREDICTION = "1.0.1", "stable-diffusion-v2-768-v"
 NETWORK_MODULE = "networks.lora"
 """Whose names and meaning of alpha a kohya file has; the programs that read it look for this very text."""
 
@@ -31,17 +31,17 @@ def describe(adapter: Adapter, named: Mapping[str, Tensor], *, facts: Mapping[st
     }  # fmt: skip
 
 
-def of_architecture(architecture: str | None, facts: Mapping[str, str]) -> dict[str, str]:
+def of_architecture(architecture: str | None, facts: Mapping[str, str], *, is_v_prediction: bool = False) -> dict[str, str]:
     """The names by which programs know it."""
     if architecture is None:
         return {}
     known = ARCHITECTURES[architecture]
-    spec = facts.get("modelspec.architecture", "")
-    is_v2 = {"ss_v2": "True"} if architecture == "sd2" else {}
+    spec, is_v2 = facts.get("modelspec.architecture", ""), {"ss_v2": "True"} if architecture == "sd2" else {}
+    ours = V_PREDICTION if is_v_prediction and architecture == "sd2" else known.spec
     return {
         "ss_base_model_version": known.base_version,
         "modelspec.sai_model_spec": VERSION,
-        "modelspec.architecture": spec if spec.startswith(known.spec.removesuffix("-512")) else f"{known.spec}/lora",
+        "modelspec.architecture": spec if spec.startswith(known.spec.removesuffix("-512")) else f"{ours}/lora",
         "modelspec.implementation": facts.get("modelspec.implementation", "diffusers"),
         "modelspec.title": facts.get("modelspec.title", "LoRA"),
         "modelspec.resolution": facts.get("modelspec.resolution", f"{known.resolution_px}x{known.resolution_px}"),

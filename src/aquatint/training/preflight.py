@@ -11,8 +11,10 @@ from aquatint.data.captions import mention
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.errors import AquatintError
+from aquatint.export.architectures import of_family
 from aquatint.families import _sources
 from aquatint.methods.base import NO_TRIGGER
+from aquatint.methods.lora import LoRA
 from aquatint.registry import families
 from aquatint.ticker import Ticker
 from aquatint.training.folder import RunFolder, free_name
@@ -42,9 +44,9 @@ def check(config: Train) -> Checked:
     problems += _among_pictures(folder.path, scanned, data=config.data)
     base = _base_problem(config)
     wanted = None if base else room(config, families[config.family])
-    for found in (base, _trigger_problem(config), _resolution_problem(config), _disk_problem(config, folder, wanted=wanted)):
-        if found:
-            problems.append(found)
+    disk = _disk_problem(config, folder, wanted=wanted)
+    found = (base, _trigger_problem(config), _resolution_problem(config), _export_problem(config), disk)
+    problems += filter(None, found)
     if problems or scanned is None:
         raise SettingsError(problems)
     findings = (*scanned.findings, *prior.findings, *_prior_doubts(config, scanned.records, prior=prior.records))
@@ -156,6 +158,15 @@ def _resolution_problem(config: Train) -> Problem | None:
     near = ", ".join(str(max(multiple, round(resolution / multiple) * multiple)) for resolution in wrong)
     are = "is not a multiple" if len(wrong) == 1 else "are not multiples"
     return Problem("images.resolution", f"{', '.join(map(str, wrong))} {are} of {multiple}, as this family's networks need; try {near}")
+
+
+def _export_problem(config: Train) -> Problem | None:
+    """Settings that have no form for other programs."""
+    if config.export and not isinstance(config.method, LoRA):
+        return Problem("export", f"method={config.method.kind} writes no adapter; this is for lora and pivotal")
+    if config.export and of_family(config.family) is None:
+        return Problem("export", f"no other program loads adapters for family={config.family}")
+    return None
 
 
 def _disk_problem(config: Train, folder: RunFolder, *, wanted: Room | None) -> Problem | None:

@@ -15,9 +15,11 @@ from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
 from aquatint.evaluation import proof
 from aquatint.evaluation.report import write_readme, write_report
+from aquatint.export.modelspec import of_architecture
 from aquatint.families._sources import resolve
 from aquatint.generation.drawing import draw
 from aquatint.generation.sheet import sheet
+from aquatint.training.exports import Answers, architecture, write_kohya
 from aquatint.training.folder import RunFolder
 from aquatint.training.samples import Sampler
 from aquatint.training.settings import Train
@@ -50,7 +52,7 @@ class Results:
         """
         config, prompt = self.config, proof.question(self.config.trigger)
         trained = proof.outputs(bundle, self.family, prompt=prompt)
-        saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
+        saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step, bundle))
         fresh = in_place_of(bundle, load=lambda: replace(self.family.load(config.base).freeze(), windows=bundle.windows))
         proven = proof.prove(
             saved, fresh=fresh, family=self.family, method=config.method, base=self.base_answer, trained=trained, prompt=prompt
@@ -60,7 +62,12 @@ class Results:
         self._before_after(sampler, after)
         more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}
         self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
-        self.pages()
+        try:
+            if "kohya" in config.export:
+                answers = Answers(self.base_answer, trained, lambda bundle: proof.outputs(bundle, self.family, prompt=prompt))
+                write_kohya(config, saved, fresh=fresh, answers=answers)
+        finally:
+            self.pages()
         return proven
 
     def pages(self) -> None:
@@ -78,14 +85,17 @@ class Results:
         titles = [request.prompt for request in sampler.requests[:MAX_COLUMNS]]
         sheet(rows, row_titles=["your pictures", "before", "after"], column_titles=titles).save(self.folder.before_after)
 
-    def _metadata(self, step: int) -> dict[str, str]:
+    def _metadata(self, step: int, bundle: Bundle) -> dict[str, str]:
         config = self.config
-        return {
-            "ss_base_model_version": f"{config.family}:{config.base}", "ss_steps": str(step), "ss_num_train_images": str(len(self.records)),
-            "ss_network_module": f"aquatint.{config.method.kind}", "modelspec.title": self.folder.path.name,
+        side = (*config.images.resolutions, bundle.resolution_px)[0]
+        own = {
+            "ss_base_model_version": config.family, "ss_sd_model_name": config.base, "ss_steps": str(step),
+            "ss_num_train_images": str(len(self.records)), "ss_network_module": f"aquatint.{config.method.kind}",
+            "modelspec.title": self.folder.path.name, "modelspec.resolution": f"{side}x{side}",
             "modelspec.trigger_phrase": config.trigger or "", "modelspec.date": time.strftime("%Y-%m-%d"),
             "modelspec.implementation": f"aquatint {version('aquatint')}",
         }  # fmt: skip
+        return own | of_architecture(architecture(config, bundle), own, is_v_prediction=bundle.objective.prediction == "v_prediction")
 
     def _facts(self, saved: Path, proven: proof.Proof, *, more: Mapping[str, Any]) -> dict[str, Any]:
         config = self.config
