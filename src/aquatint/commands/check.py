@@ -75,8 +75,11 @@ def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
         yield from _layers(adapter)
     if trigger := found.metadata.get("modelspec.trigger_phrase"):
         yield f"trigger   {trigger}"
-    for verdict in programs.verdicts(adapter, found.shapes):
+    verdicts = list(programs.verdicts(adapter, found.shapes))
+    for verdict in verdicts:
         yield f"{verdict.program:<9} {'loads all of it' if verdict.is_loaded else f'no: {verdict.reason}'}"
+    if adapter.spelling in ("diffusers", "peft") and adapter.layers and "does not know" in "".join(v.reason for v in verdicts):
+        yield f"{'':<9} -> aquatint convert {path} writes the names that they know"
     if base:
         yield _fit(adapter, base, name=str(path))
     idle = [name for name, factors in adapter.layers.items() if not (factors.up.any() and factors.down.any())]

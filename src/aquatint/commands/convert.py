@@ -39,6 +39,8 @@ def run(config: Convert) -> Iterator[str]:
         kohya.write(adapter, out, facts={})
     else:
         diffusers_lora.write_adapter(adapter, out, facts={})
+    if adapter.is_dora and config.to == "kohya":
+        yield "note: ComfyUI reads DoRA's magnitudes from this file, and diffusers leaves them out"
     if adapter.unknown:
         yield f"left out: {len(adapter.unknown)} tensors that belong to no layer, first {adapter.unknown[0]}"
     yield f"{out}  {len(adapter.layers)} layers, {out.stat().st_size / 2**20:.1f} MiB (it was {_size(config.file) / 2**20:.1f})"

@@ -11,6 +11,7 @@ from aquatint.export.native import BLOCKS, published_unet
 from aquatint.export.published_sizes import denoiser, encoders
 from aquatint.export.spelling import divide, underscored
 
+OTHERS = ("ComfyUI", "A1111", "Forge")
 KNOWN = {"A1111": ("sd1", "sd2", "sdxl"), "Forge": ("sd1", "sd2", "sdxl", "flux")}
 """Whose LoRA these two are known to load."""
 
@@ -28,12 +29,21 @@ def verdicts(adapter: Adapter, keys: Collection[str]) -> Iterator[Verdict]:
     yield _diffusers(adapter, keys)
     architecture = adapter.architecture
     if architecture is None:
-        yield from (Verdict(program, False, title_of(None)) for program in ("ComfyUI", "A1111", "Forge"))
+        yield from (Verdict(program, False, f"it is for {title_of(None)}") for program in OTHERS)
+        return
+    if odd := [name for name in adapter.layers if not _is_published(name, architecture)]:
+        reason = f"it loads models of the published sizes, and no {title_of(architecture)} has a layer {odd[0]}"
+        yield from (Verdict(program, False, reason) for program in OTHERS)
         return
     by_comfy = _verdict("ComfyUI", comfy.left_out(keys, architecture), keys=keys)
     yield by_comfy
     yield _of_its_models("A1111", architecture) or _verdict("A1111", left_out_by_a1111(keys, architecture), keys=keys)
     yield _of_its_models("Forge", architecture) or Verdict("Forge", by_comfy.is_loaded, by_comfy.reason)
+
+
+def _is_published(layer: str, architecture: str) -> bool:
+    part, _, name = layer.partition(".")
+    return name in encoders(architecture).get(part, denoiser(architecture))
 
 
 def left_out_by_a1111(keys: Collection[str], architecture: str) -> list[str]:
@@ -70,6 +80,9 @@ def _diffusers(adapter: Adapter, keys: Collection[str]) -> Verdict:
 def _kohya_in_diffusers(adapter: Adapter, keys: Collection[str]) -> Verdict:
     if adapter.architecture not in ("sd1", "sd2", "sdxl", "flux"):
         return Verdict("diffusers", False, f"it has no converter for kohya's names of {title_of(adapter.architecture)}")
+    published = any(key.startswith(("lora_unet_input_blocks_", "lora_unet_middle_", "lora_unet_output_")) for key in keys)
+    if published and adapter.architecture != "sdxl":
+        return Verdict("diffusers", False, "it numbers the blocks of published names for SDXL alone")
     if adapter.is_dora:
         return Verdict("diffusers", False, "it leaves DoRA's magnitudes out of files with kohya's names, and the result is another")
     parts = {name.partition(".")[0] for name in adapter.layers}
