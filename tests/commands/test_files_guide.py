@@ -30,7 +30,7 @@ SHOWN = {
 """Commands that are to show more than that they run."""
 
 
-def lay(folder: Path, base: Path, photos: Path) -> None:
+def lay(folder: Path, *, base: Path, photos: Path) -> None:
     """All that the guide starts from."""
     shutil.copytree(base, folder / "my-model")
     shutil.copytree(photos, folder / "photos")
@@ -50,7 +50,7 @@ def test_its_commands_run_in_their_order(
 ) -> None:
     assert len(COMMANDS) == 11
     assert {*SHOWN} <= {*COMMANDS}
-    lay(tmp_path, tiny_sd, photos)
+    lay(tmp_path, base=tiny_sd, photos=photos)
     monkeypatch.chdir(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for line in COMMANDS:

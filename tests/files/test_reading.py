@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from aquatint.errors import BadFile
+from aquatint.export import diffusers_lora, kohya
 from aquatint.export.architectures import recognise
 from aquatint.export.opening import header
+from aquatint.export.programs import verdicts
 from aquatint.export.reading import from_tensors, read
 
 LAYER = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
@@ -93,6 +95,36 @@ def test_factors_that_do_not_fit_are_refused_by_the_layers_name(changed, message
     tensors = {name: tensor for name, tensor in {**GOOD, **changed}.items() if tensor is not None}
     with pytest.raises(BadFile, match=message):
         from_tensors(tensors.items(), {})
+
+
+def test_one_layer_under_two_names_is_refused():
+    down, up = GOOD.values()
+    twice = {**GOOD, f"{KOHYA}.lora_down.weight": down, f"{KOHYA}.lora_up.weight": up}
+    with pytest.raises(BadFile, match="two updates of this layer, under different names"):
+        from_tensors(twice.items(), {})
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "transformer.transformer_blocks.59.attn.to_q",  # Qwen-Image is as wide as FLUX, and deeper
+        "transformer.transformer_blocks.0.img_mlp.net.2",
+        "lora_unet_layers_0_attention_qkv",
+        "transformer.blocks.0.attn1.to_q",
+    ],
+)
+def test_other_architectures_are_not_taken_for_known_ones(layer):
+    ends = ("lora_down", "lora_up") if layer.startswith("lora_") else ("lora_A", "lora_B")
+    named = {f"{layer}.{ends[0]}.weight": torch.ones(1, 3072), f"{layer}.{ends[1]}.weight": torch.ones(3072, 1)}
+    adapter = from_tensors(named.items(), {})
+    assert len(adapter.layers) == 1
+    assert adapter.architecture is None
+    assert not any(verdict.is_loaded for verdict in verdicts(adapter, named))
+    with pytest.raises(BadFile, match="an architecture that is not known here"):
+        kohya.spelled(adapter)
+    if layer.startswith("lora_"):
+        with pytest.raises(BadFile, match="its layers' names in diffusers are not either"):
+            diffusers_lora.spelled(adapter)
 
 
 def test_a_model_is_no_adapter():

@@ -1,5 +1,7 @@
 """`export=kohya`: a run writes the form for other programs too, and a stock pipeline that loads it draws the same."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -9,15 +11,19 @@ from aquatint.commands import check
 from aquatint.commands.train import run
 from aquatint.config import SettingsError
 from aquatint.errors import Unproven
-from aquatint.export import kohya
+from aquatint.export import comfy, kohya
 from aquatint.export.adapter import Adapter, Factors
+from aquatint.export.architectures import ARCHITECTURES
+from aquatint.export.diffusers_lora import write_adapter
+from aquatint.export.opening import header
 from aquatint.export.reading import read
+from aquatint.training.exports import _read_back, write_kohya
 from aquatint.training.settings import Train
 
 QUICK = ["steps=2", "samples.every=0", "prior.num=0", "images.resolution=16", "samples.num_steps=1", "checkpoints.every=0", "cpu=true"]
 
 
-def train(photos, base, out, *more):
+def train(photos, *more, base, out):
     return list(run(Train.read([str(photos), f"base={base}", f"out={out}", "trigger=zwx", "export=kohya", *QUICK, *more])))
 
 
@@ -30,7 +36,8 @@ def answer(pipeline):
 
 def test_a_run_writes_kohyas_form_which_stock_diffusers_loads_as_the_same(photos, tiny_sd, tmp_path):
     out = tmp_path / "run"
-    train(photos, tiny_sd, out, "method.rank=4", "method.alpha=2", "method.text_encoder=true", "method.convolutions=true", "lr=0.01")
+    settings = ("method.rank=4", "method.alpha=2", "method.text_encoder=true", "method.convolutions=true", "lr=0.01")
+    train(photos, *settings, base=tiny_sd, out=out)
     ours, theirs = out / "pytorch_lora_weights.safetensors", out / "pytorch_lora_weights_kohya.safetensors"
     answers = []
     for file in (None, ours, theirs):
@@ -61,16 +68,13 @@ def test_a_file_that_does_something_else_fails_the_run_and_leaves_the_result(pho
 
     monkeypatch.setattr(kohya, "spelled", weak)
     with pytest.raises(Unproven, match=r"pytorch_lora_weights_kohya\.safetensors, loaded again, differs"):
-        train(photos, tiny_sd, tmp_path / "run", "method.rank=2", "lr=0.01")
+        train(photos, "method.rank=2", "lr=0.01", base=tiny_sd, out=tmp_path / "run")
     assert (tmp_path / "run" / "facts.json").is_file()
     assert (tmp_path / "run" / "README.md").is_file()
 
 
 def test_what_is_read_back_otherwise_is_unproven(tmp_path):
     """As it is asked of transformers."""
-    from aquatint.export.diffusers_lora import write_adapter
-    from aquatint.training.exports import _read_back
-
     one = Adapter({"transformer.transformer_blocks.0.attn.to_q": Factors(torch.ones(1, 3072), torch.ones(3072, 1))}, "flux")
     two = Adapter({"transformer.transformer_blocks.0.attn.to_q": Factors(torch.ones(1, 3072), torch.ones(3072, 1) * 2)}, "flux")
     for name, adapter in (("one", one), ("two", two)):
@@ -81,7 +85,17 @@ def test_what_is_read_back_otherwise_is_unproven(tmp_path):
         _read_back(tmp_path / "two.safetensors", tmp_path / "there.safetensors")
 
 
+@pytest.mark.parametrize("name", ["flux", "sd3"])
+def test_the_form_for_a_transformer_is_read_back(name, miniature, adapter_for, tmp_path):
+    saved = tmp_path / "pytorch_lora_weights.safetensors"
+    facts = {"ss_base_model_version": ARCHITECTURES[name].base_version}
+    write_adapter(adapter_for(name, miniature(name), rank=2), saved, facts=facts)
+    out = write_kohya(SimpleNamespace(family=name), saved, fresh=SimpleNamespace(denoiser=miniature(name)), answers=None)
+    assert out.name == "pytorch_lora_weights_kohya.safetensors"
+    assert comfy.left_out(header(out).shapes, name) == []
+
+
 def test_methods_without_an_adapter_are_refused_before_the_run(photos, tiny_sd, tmp_path):
     with pytest.raises(SettingsError, match="export: method=full writes no adapter"):
-        train(photos, tiny_sd, tmp_path / "run", "method=full")
+        train(photos, "method=full", base=tiny_sd, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -7,12 +7,14 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
+from diffusers.utils import convert_unet_state_dict_to_peft
 from peft import get_peft_model_state_dict
 from safetensors import safe_open
 from torch import nn
 
 from aquatint.export import diffusers_lora, kohya, modelspec
 from aquatint.export.adapter import Adapter, Factors
+from aquatint.export.native import Blocks
 from aquatint.export.reading import from_tensors, read
 from aquatint.families import sd
 
@@ -20,13 +22,13 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "ad
 PART = {"sd1": "unet", "sdxl": "unet", "sd3": "transformer", "flux": "transformer"}
 
 
-def with_update(model: nn.Module, adapter: Adapter, part: str, *, strength: float = 1.0) -> nn.Module:
-    """By hand: W + s B A."""
+def with_update(model: nn.Module, adapter: Adapter, *, part: str) -> nn.Module:
+    """By hand: W + B A."""
     model = copy.deepcopy(model)
     for layer, factors in adapter.layers.items():
         name = layer.removeprefix(f"{part}.")
         if name != layer:
-            model.get_submodule(name.removeprefix("text_model.")).weight.data += strength * factors.delta()
+            model.get_submodule(name.removeprefix("text_model.")).weight.data += factors.delta()
     return model
 
 
@@ -47,7 +49,7 @@ def test_kohyas_names_of_sdxl_load_by_its_pipelines_own_rules(miniature, adapter
     model, adapter = copy.deepcopy(miniature("sdxl")), adapter_for("sdxl", miniature("sdxl"), rank=2, alpha=1.0)
     state, alphas = StableDiffusionXLPipeline.lora_state_dict(dict(kohya.spelled(adapter)), unet_config=model.config)
     StableDiffusionXLPipeline.load_lora_into_unet(state, network_alphas=alphas, unet=model)
-    wanted = with_update(miniature("sdxl"), adapter, "unet")
+    wanted = with_update(miniature("sdxl"), adapter, part="unet")
     layers = {layer.removeprefix("unet.") for layer in adapter.layers}
     injected = {name.removesuffix(".lora_A") for name, _ in model.named_modules() if name.endswith(".lora_A")}
     assert injected == layers
@@ -55,6 +57,24 @@ def test_kohyas_names_of_sdxl_load_by_its_pipelines_own_rules(miniature, adapter
     for layer in sorted(layers):
         weight = model.get_submodule(layer).base_layer.weight
         torch.testing.assert_close(weight, wanted.get_submodule(layer).weight, rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_of_another_size_are_numbered_as_diffusers_counts_them(adapter_for):
+    """A U-Net of one layer a block, as miniatures have it."""
+    from diffusers import UNet2DConditionModel
+
+    model = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=32, attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    adapter, blocks = adapter_for("sdxl", model), Blocks.of(1, model.config.up_block_types)
+    named = kohya.spelled(adapter, blocks=blocks)
+    assert {"lora_unet_input_blocks_3_1_proj_in.alpha", "lora_unet_output_blocks_1_2_conv.alpha"} <= named.keys()
+    state, _ = StableDiffusionXLPipeline.lora_state_dict(dict(named), unet_config=model.config)
+    converted = convert_unet_state_dict_to_peft({key.removeprefix("unet."): tensor for key, tensor in state.items()})
+    assert {f"unet.{key}" for key in converted} == diffusers_lora.spelled(adapter).keys()
+    back = from_tensors(named.items(), {"ss_base_model_version": "sdxl_base_v1-0"}, blocks=blocks)
+    assert back.layers.keys() == adapter.layers.keys()
 
 
 def test_kohyas_names_of_flux_hold_the_tensors_that_diffusers_takes_out_of_them(miniature, adapter_for):
@@ -65,7 +85,7 @@ def test_kohyas_names_of_flux_hold_the_tensors_that_diffusers_takes_out_of_them(
     model = copy.deepcopy(miniature("flux"))
     model.load_lora_adapter(converted, prefix="transformer")
     model.fuse_lora()
-    wanted = with_update(miniature("flux"), Adapter(doubles), "transformer")
+    wanted = with_update(miniature("flux"), Adapter(doubles), part="transformer")
     assert len(doubles) == 8
     for layer in doubles:
         name = layer.removeprefix("transformer.")
@@ -102,7 +122,7 @@ def answer(pipeline, *, unet=None, text_encoder=None):
 def test_a_stock_pipeline_does_what_the_adapter_says(write, ranks, alphas, pipeline, tmp_path):
     """Also where layers differ in rank and alpha, which its converter mixes up unless all have one alpha."""
     adapter = whole_adapter(pipeline, ranks=ranks, alphas=alphas)
-    parts = {part: with_update(getattr(pipeline, part), adapter, part) for part in ("unet", "text_encoder")}
+    parts = {part: with_update(getattr(pipeline, part), adapter, part=part) for part in ("unet", "text_encoder")}
     wanted, file = answer(pipeline, **parts), tmp_path / "adapter.safetensors"
     write(adapter, file, facts={})
     try:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aquatint.export.opening import Header
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
+BESIDE = ("pytorch_lora_weights_kohya.safetensors", "learned_embeds.safetensors")
+"""What else a run may have written."""
 ENCODERS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 1280: "the second text encoder of SDXL"}
 """Width of a word's vector -> whose."""
 
@@ -32,33 +34,35 @@ class Check(Config):
 
 def run(config: Check) -> Iterator[str]:
     """A line for each thing that was found. Raises `BadFile` for what is broken, `BadRun` for a run that has not finished."""
+    for path in _files_of(config.file):
+        yield from _model_folder(path) if (path / "model_index.json").is_file() else _file(path, base=config.base)
+
+
+def _file(path: Path, *, base: str | None) -> Iterator[str]:
     from aquatint.export.opening import header
     from aquatint.export.reading import PEFT_FILE
     from aquatint.export.spelling import parse
 
-    path = _file_of(config.file)
-    if (path / "model_index.json").is_file():
-        yield from _model_folder(path)
-        return
     file = path / PEFT_FILE if (path / PEFT_FILE).is_file() else path
     found = header(file)
     yield f"file      {file}  {len(found.shapes)} tensors, {file.stat().st_size / 2**20:.1f} MiB"
     if any(parse(name) for name in found.shapes):
-        yield from _adapter(path, found, base=config.base)
+        yield from _adapter(path, found, base=base)
     elif _is_embedding(found):
         yield from _embedding(file, found)
     else:
         yield from _checkpoint(file)
 
 
-def _file_of(path: Path) -> Path:
-    """A run's folder stands for what the run wrote, and a folder with the usual file in it for that file."""
+def _files_of(path: Path) -> list[Path]:
+    """A run's folder stands for all that the run wrote, and a folder with the usual file in it for that file."""
     from aquatint.training.folder import RunFolder
 
     folder = RunFolder(path)
     if folder.config.is_file():
-        return path / str(folder.read_facts()["file"])
-    return path / LORA_FILE if (path / LORA_FILE).is_file() else path
+        further = [path / name for name in BESIDE if (path / name).is_file()]
+        return [path / str(folder.read_facts()["file"]), *further]
+    return [path / LORA_FILE if (path / LORA_FILE).is_file() else path]
 
 
 def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
@@ -82,7 +86,7 @@ def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
         yield f"{'':<9} -> aquatint convert {path} writes the names that they know"
     if base:
         yield _fit(adapter, base, name=str(path))
-    idle = [name for name, factors in adapter.layers.items() if not (factors.up.any() and factors.down.any())]
+    idle = [name for name, factors in adapter.layers.items() if not (factors.scale and factors.up.any() and factors.down.any())]
     if adapter.layers and len(idle) == len(adapter.layers):
         raise BadFile(f"{path}: every update is zero; whatever loads this file is left as it was")
     if idle:

@@ -32,7 +32,7 @@ class Merge(Config):
     rank: PositiveInt | None = None
     """With `svd`. Not given: the largest of theirs."""
     out: Path
-    """The new file, or with `base` the new folder."""
+    """The new file, in kohya's names if all of them have these, else in diffusers'; with `base` the new folder."""
 
     positional: ClassVar[tuple[str, ...]] = ("adapters",)
 
@@ -73,12 +73,13 @@ def _onto_base(config: Merge, adapters: list[Adapter], *, weights: tuple[float, 
 
 
 def _into_one(config: Merge, adapters: list[Adapter], *, weights: tuple[float, ...], out: Path) -> Iterator[str]:
-    from aquatint.export import algebra
+    from aquatint.export import algebra, kohya
     from aquatint.export.diffusers_lora import write_adapter
 
     made = algebra.merged(adapters, weights, method=config.method, rank=config.rank)
     facts = {"modelspec.title": out.stem, "modelspec.merged_from": ", ".join(path.name for path in config.adapters)}
-    write_adapter(made.adapter, out, facts=facts)
+    are_kohyas = all(adapter.spelling in ("kohya", "comfyui") for adapter in adapters)
+    (kohya.write if are_kohyas else write_adapter)(made.adapter, out, facts=facts)
     ranks = made.adapter.ranks
     lost = f", {made.share:.1%} of the squared singular values kept on average" if config.method == "svd" else ""
     yield f"{out}  {len(made.adapter.layers)} layers, rank {ranks[0]}{f' to {ranks[-1]}' if len(ranks) > 1 else ''}{lost}"

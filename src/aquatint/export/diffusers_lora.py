@@ -44,6 +44,8 @@ def spelled(adapter: Adapter) -> dict[str, Tensor]:
     """
     if adapter.others or not adapter.layers:
         raise BadFile(f"this adapter is {', '.join(adapter.kinds)}; only LoRA and DoRA are converted to diffusers' names")
+    if adapter.architecture is None and adapter.spelling in ("kohya", "comfyui"):
+        raise BadFile("this adapter is for an architecture that is not known here, and its layers' names in diffusers are not either")
     named: dict[str, Tensor] = {}
     for name, factors in adapter.layers.items():
         folded = factors.folded()

@@ -4,6 +4,7 @@ U-Nets of Stable Diffusion 1 and 2 keep diffusers' names there; those of SDXL, a
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -66,7 +67,7 @@ def write_beside(
     """`name_kohya.safetensors` beside the file of diffusers' `tensors` at `path`, with `facts` in its metadata; replaced if it is there."""
     adapter = from_tensors(tensors.items(), facts, source=str(path), blocks=blocks)
     if architecture and adapter.architecture != architecture:
-        adapter = Adapter(adapter.layers, architecture, adapter.spelling, adapter.metadata, adapter.others, adapter.unknown)
+        adapter = replace(adapter, architecture=architecture)
     out = path.with_name(f"{path.stem}_kohya.safetensors")
     write(adapter, out, facts=facts, blocks=blocks)
     return out

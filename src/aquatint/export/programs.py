@@ -26,11 +26,11 @@ class Verdict:
 
 def verdicts(adapter: Adapter, keys: Collection[str]) -> Iterator[Verdict]:
     """`keys`: the names in the file."""
-    yield _diffusers(adapter, keys)
     architecture = adapter.architecture
     if architecture is None:
-        yield from (Verdict(program, False, f"it is for {title_of(None)}") for program in OTHERS)
+        yield from (Verdict(program, False, f"it is for {title_of(None)}") for program in ("diffusers", *OTHERS))
         return
+    yield _diffusers(adapter, keys)
     if odd := [name for name in adapter.layers if not _is_published(name, architecture)]:
         reason = f"it loads models of the published sizes, and no {title_of(architecture)} has a layer {odd[0]}"
         yield from (Verdict(program, False, reason) for program in OTHERS)
@@ -72,6 +72,8 @@ def _diffusers(adapter: Adapter, keys: Collection[str]) -> Verdict:
     if adapter.spelling == "comfyui":
         is_read = adapter.architecture == "flux" and any(".lora_down." in key for key in keys)
         return Verdict("diffusers", is_read, "" if is_read else "it has no converter for ComfyUI's names of this architecture")
+    if bare := [key for key in keys if not key.startswith(("unet.", "transformer.", "text_encoder"))]:
+        return Verdict("diffusers", False, f"its pipelines look for the part in front of each name, and {bare[0]} has none")
     if alphas := [key for key in keys if key.endswith(".alpha")]:
         return Verdict("diffusers", False, f"it refuses alpha beside its own names, such as {alphas[0]}")
     return Verdict("diffusers", True)

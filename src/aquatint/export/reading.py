@@ -16,8 +16,10 @@ from aquatint.export.architectures import recognise
 from aquatint.export.fusion import split, widths_of
 from aquatint.export.native import BLOCKS, Blocks, diffusers_transformer, diffusers_unet, has_swapped_halves, is_published
 from aquatint.export.opening import header, is_finite, tensors
+from aquatint.export.published_sizes import denoiser
 from aquatint.export.spelling import ROLES, parse
 
+UNET = re.compile(r"(down_blocks|mid_block|up_blocks|conv_in|conv_out|(time|add|class)_embedding)(\.|$)")
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -60,9 +62,18 @@ def from_tensors(
         raise BadFile(f"{source}: this is no adapter: of {len(unknown)} tensors none is a factor of a layer, first {unknown[:1]}")
     layers = _as_diffusers(factors, metadata, blocks=blocks)
     found = recognise({name: (f.down.shape[1], f.up.shape[0]) for name, f in layers.items()}, metadata)
+    found = found if found and all(_belongs(name, found) for name in layers) else None
     spelling = max(sorted(set(spellings)), key=spellings.count)
     layers = {name: _with_alpha(f, name, metadata=metadata) for name, f in layers.items()}
     return Adapter(layers, found, spelling, dict(metadata), others, tuple(unknown))
+
+
+def _belongs(layer: str, architecture: str) -> bool:
+    """Whether it may be of that architecture: others have blocks of the same names, but more of them, or further layers in them."""
+    part, _, name = layer.partition(".")
+    if part == "transformer":
+        return name in denoiser(architecture)
+    return part != "unet" or bool(UNET.match(name))
 
 
 def _factors(group: Mapping[str, Tensor], where: str) -> Factors:
@@ -93,7 +104,10 @@ def _as_diffusers(factors: Mapping[str, Factors], metadata: Mapping[str, str], *
     named: dict[str, Factors] = {}
     for layer, update in factors.items():
         part, _, name = layer.partition(".")
-        named |= _denoiser(name, update, blocks=blocks) if part == "denoiser" else {layer: update}
+        renamed = _denoiser(name, update, blocks=blocks) if part == "denoiser" else {layer: update}
+        if twice := sorted(renamed.keys() & named.keys()):
+            raise BadFile(f"{twice[0]}: the file holds two updates of this layer, under different names")
+        named |= renamed
     found = recognise({name: (f.down.shape[1], f.up.shape[0]) for name, f in named.items() if not name.startswith("t5.")}, metadata)
     t5 = "text_encoder_3" if found == "sd3" else "text_encoder_2"
     return {re.sub(r"^t5\.", f"{t5}.", name): update for name, update in named.items()}
@@ -104,8 +118,7 @@ def _denoiser(name: str, update: Factors, *, blocks: Blocks | None) -> dict[str,
     if published == "unet":
         return {f"unet.{diffusers_unet(name, blocks or BLOCKS['sd1']) or name}": update}
     if published is None:
-        is_unet = name.startswith(("down_blocks.", "mid_block.", "up_blocks.", "conv_", "time_embedding.", "add_embedding."))
-        return {f"{'unet' if is_unet else 'transformer'}.{name}": update}
+        return {f"{'unet' if UNET.match(name) else 'transformer'}.{name}": update}
     names = diffusers_transformer(name, published) or (name,)
     num_outputs, num_inputs = update.up.shape[0], update.down.shape[1]
     if len(names) > 1:
