@@ -88,6 +88,7 @@ def file_table(run_dir: Path) -> list[tuple[str, str]]:
     known = {
         "pytorch_lora_weights.safetensors": "the result: what was trained, in the form that diffusers loads",
         "adapter": "the result: what was trained, in the form that PEFT loads",
+        "pytorch_lora_weights_kohya.safetensors": "the same for ComfyUI, A1111 and Forge",
         "learned_embeds.safetensors": "the trigger as a word of its own; the result needs it too",
         "model": "the result: a whole model, in the form that diffusers loads",
         "before_after.png": "the same prompts and seeds before and after",

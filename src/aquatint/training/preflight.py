@@ -11,7 +11,9 @@ from aquatint.data.captions import mention
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.errors import AquatintError
+from aquatint.export.architectures import of_family
 from aquatint.methods.base import NO_TRIGGER
+from aquatint.methods.lora import IN_FILE, LoRA
 from aquatint.recognition import Recognised, recognise
 from aquatint.registry import families
 from aquatint.ticker import Ticker
@@ -44,9 +46,8 @@ def check(config: Train) -> Checked:
     base = _recognised(config, problems)
     wanted = room(config, base.family) if base else None
     misfit = _misfit(config, base) if base else None
-    for found in (misfit, _trigger_problem(config), _resolution_problem(config, base), _disk_problem(config, folder, wanted=wanted)):
-        if found:
-            problems.append(found)
+    export, disk = _export_problem(config, base), _disk_problem(config, folder, wanted=wanted)
+    problems += filter(None, (misfit, _trigger_problem(config), _resolution_problem(config, base), export, disk))
     problems += conflicts(config)
     if problems or scanned is None or base is None:
         raise SettingsError(problems)
@@ -161,6 +162,17 @@ def _resolution_problem(config: Train, base: Recognised | None) -> Problem | Non
     near = ", ".join(str(max(multiple, round(resolution / multiple) * multiple)) for resolution in wrong)
     are = "is not a multiple" if len(wrong) == 1 else "are not multiples"
     return Problem("images.resolution", f"{', '.join(map(str, wrong))} {are} of {multiple}, as this family's networks need; try {near}")
+
+
+def _export_problem(config: Train, base: Recognised | None) -> Problem | None:
+    """Settings that have no form for other programs."""
+    if config.export and not isinstance(config.method, LoRA):
+        return Problem("export", f"method={config.method.kind} writes no adapter; this is for lora and pivotal")
+    if config.export and isinstance(config.method, LoRA) and config.method.variant not in IN_FILE:
+        return Problem("export", f"method.variant={config.method.variant} is not among the forms that are converted: {', '.join(IN_FILE)}")
+    if config.export and base and of_family(base.name) is None:
+        return Problem("export", f"no other program loads adapters for family={base.name}")
+    return None
 
 
 def _disk_problem(config: Train, folder: RunFolder, *, wanted: Room | None) -> Problem | None:
