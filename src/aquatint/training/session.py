@@ -33,6 +33,7 @@ from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
+from aquatint.training.idle import fitted
 from aquatint.training.loss_module import LossModule
 from aquatint.training.memory import checkpoint_gradients
 from aquatint.training.observers import interleaved, regularly
@@ -67,6 +68,7 @@ class Session:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
             find(self.config.optimizer.name)
+            self._fit()
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
             self._write_config()
             yield from log(self._events(), self.folder.log)
@@ -76,6 +78,7 @@ class Session:
         yield from notices.findings(self.findings, self.records, num_training=self.num_training)
         yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures)
         yield from notices.windows(self.bundle)
+        yield from notices.frames(self.bundle, self.records)
         yield from notices.reasons(self.derived.reasons)
         yield from notices.rate(self.config)
         yield from notices.precision(self.config, self.precision, device=self.runtime.device)
@@ -97,8 +100,13 @@ class Session:
                     yield Noted(step=trainer.step, text=proven.sentence())
                 yield event
 
+    def _fit(self) -> None:
+        """Raises `BadSetting` for what this base cannot follow, before anything is computed."""
+        self.config = fitted(self.config, self.bundle, records=(*self.records, *self.prior_records))
+
     def prepare(self) -> None:
         """Everything that a run finds in the cache: encoded pictures and captions, and what the base says."""
+        self._fit()
         self.examples  # noqa: B018 - made when first asked for
         self.prior  # noqa: B018
 
@@ -150,7 +158,7 @@ class Session:
         """Pictures of the base's own that were asked for."""
         num = self.config.prior.num if self.config.prior.weight else 0
         if num and not self.words:
-            raise BadSetting(f"prior.num={num}: this base's tokenizer has no words to draw other things by; set prior.num=0")
+            raise BadSetting(f"prior.num={num}: this base has no words to draw other things by; set prior.num=0")
         return num if self.words else 0
 
     @cached_property
@@ -208,7 +216,7 @@ class Session:
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
 
     def _told(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
-        return self.encoding.conditionings(sorted({*prompts, ""}))
+        return self.encoding.conditionings(sorted({*prompts, *self.encoding.empty}))
 
     @cached_property
     def settled(self) -> Train:
@@ -246,7 +254,8 @@ class Session:
 
     @cached_property
     def sampler(self) -> Sampler:
-        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=self.resolution_px)
+        size_px, trigger = self.resolution_px, self.config.trigger
+        wanted = requests(self.config.samples, trigger=trigger, records=self.records, size_px=size_px, told=self.bundle.told)
         return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged, self.cache)
 
     # ------------------------------------------------------------------------------------------ the run
