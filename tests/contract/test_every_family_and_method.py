@@ -34,10 +34,10 @@ def taught(tiny, make_trainer, tmp_path):
 def test_the_matrix_is_complete():
     print("\n".join(f"{case:12} {method}" for case, method in MATRIX))
     print("\n".join(f"{case:12} {method}: {misfit(case, Method.resolve(method))}" for case, method in REFUSED))
-    assert set(CASES) == {"sd"}
+    assert set(CASES) == {"sd", "sdxl"}
     assert set(METHODS) == {"full", "lora", "pivotal"}
-    assert (len(MATRIX), len(REFUSED)) == (3, 0)
-    assert len(WITH_TEXT) == 3
+    assert (len(MATRIX), len(REFUSED)) == (6, 0)
+    assert len(WITH_TEXT) == 6
 
 
 @pytest.mark.parametrize("case", CASES)
