@@ -65,7 +65,7 @@ def tiny(told=None) -> Bundle:
 
 
 def encode_prompts(bundle, prompts):
-    """The empty prompt is zeros where the checkpoint says so: what guidance subtracts by default, and so what is shown without a caption."""
+    """The empty prompt is zeros where the checkpoint says so: what guidance subtracts by default, so what no caption means."""
     import torch
 
     from aquatint.core.family import Conditioning
