@@ -174,7 +174,7 @@ class ModelFamily(Protocol):
         """How many windows of the text encoder it takes to see all of a prompt; at least 1."""
 
     def cut_off(self, bundle: Bundle, prompt: str) -> str:
-        """The end of a prompt that the text encoder will not see; empty when it sees all."""
+        """The end of a prompt that none of the text encoders will see; empty when one of them sees all."""
 
     def words(self, bundle: Bundle) -> list[str]:
         """Words that are one token, commonest first; without those that also end longer words. None where no text is read."""

@@ -46,8 +46,8 @@ def encodings(bundle: Bundle, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         ids = tokens(bundle, words, texts=given, length=length).input_ids
         output = encoder(ids.to(encoder.device), output_hidden_states=True)
         # of an encoder that pools nothing no one reads the last layer: trained, it needs a gradient all the same, which is zero
-        seen.append(output.hidden_states[-2] + 0.0 * output.last_hidden_state)
-        pooled += [output.text_embeds] if "text_embeds" in output else []
+        seen.append((output.hidden_states[-2] + 0.0 * output.last_hidden_state).to(bundle.device))  # one of them may rest elsewhere
+        pooled += [output.text_embeds.to(bundle.device)] if "text_embeds" in output else []
     side_by_side = torch.cat(seen, -1)
     first = [vectors.unflatten(0, (len(prompts), -1))[:, 0] for vectors in pooled]
     return side_by_side.reshape(len(prompts), -1, side_by_side.shape[-1]), torch.cat(first, -1)

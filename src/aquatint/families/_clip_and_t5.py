@@ -25,7 +25,7 @@ lora_targets = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", 
 def encoding(bundle: Bundle, prompts: Sequence[str], *, encoder: Any, tokenizer: Any, length: int) -> Tensor:
     """T5's last layer, (B, length, D); padding is read too, as the networks were trained."""
     ids = _clip.tokens(bundle, tokenizer, texts=prompts, length=length).input_ids
-    return encoder(ids.to(encoder.device))[0]
+    return encoder(ids.to(encoder.device))[0].to(bundle.device)
 
 
 def tie(encoder: Any) -> None:
