@@ -69,6 +69,8 @@ class Bundle:
     """How many windows of the text encoder every prompt is given: it is cut into pieces, and their encodings stand one after another."""
     while_drawing: Callable[["Bundle", Sequence[Request]], AbstractContextManager[None]] = _as_it_is
     """What must hold while the stock pipeline draws these requests, where its arguments cannot say all."""
+    reading: str = ""
+    """What the encoding of a prompt depends on beside the encoders' weights and `windows`; empty where that is nothing."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Bundle":
         """All but the family, of which there is one."""
@@ -188,7 +190,7 @@ class ModelFamily(Protocol):
         """How many windows of the text encoder it takes to see all of a prompt; at least 1."""
 
     def cut_off(self, bundle: Bundle, prompt: str) -> str:
-        """The end of a prompt that the text encoder will not see; empty when it sees all."""
+        """The end of a prompt that none of the text encoders will see; empty when one of them sees all."""
 
     def words(self, bundle: Bundle) -> list[str]:
         """Words that are one token, commonest first; without those that also end longer words. None where no text is read."""

@@ -36,4 +36,5 @@ def identity(bundle: Bundle) -> str:
     how = (type(scheduler).__name__, sorted(scheduler.config.items()), objective.prediction, objective.time, bundle.resolution_px)
     more = [f"{bundle.windows} windows"] if bundle.windows > 1 else []
     more += [repr(bundle.labels)] if bundle.labels else []
+    more += [bundle.reading] if bundle.reading else []
     return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how), *more])

@@ -100,6 +100,11 @@ class LoRA(Method, kind="lora"):
 
     # ------------------------------------------------------------------------------------------ what is foretold
 
+    def misfit(self, told: str, family: ModelFamily) -> str | None:
+        if self.convolutions and not family.convolution_targets:
+            return "it has no convolutions; leave method.convolutions out"
+        return super().misfit(told, family)
+
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         return sum(self.form.size(shape, rank) for shape, rank in self._foretold(parts, family))
 
