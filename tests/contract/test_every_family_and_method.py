@@ -13,7 +13,7 @@ WITH_TEXT = [
     for case, method in MATRIX
     if "text_encoder" in Method.variant(method).model_fields and not misfit(case, Method.resolve({"kind": method, "text_encoder": True}))
 ]
-LR = {"lora": 1e-2, "full": 1e-3}
+LR = {"lora": 1e-2, "full": 1e-3, "textual_inversion": 1.0}
 
 each = pytest.mark.parametrize(("case", "method"), MATRIX)
 each_with_text = pytest.mark.parametrize(("case", "method"), WITH_TEXT)
@@ -35,8 +35,8 @@ def test_the_matrix_is_complete():
     print("\n".join(f"{case:12} {method}" for case, method in MATRIX))
     print("\n".join(f"{case:12} {method}: {misfit(case, Method.resolve(method))}" for case, method in REFUSED))
     assert set(CASES) == {"sd"}
-    assert set(METHODS) == {"full", "lora", "pivotal"}
-    assert (len(MATRIX), len(REFUSED)) == (3, 0)
+    assert set(METHODS) == {"full", "lora", "pivotal", "textual_inversion"}
+    assert (len(MATRIX), len(REFUSED)) == (4, 0)
     assert len(WITH_TEXT) == 3
 
 

@@ -28,6 +28,10 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
 
     learns_trigger: ClassVar[bool] = False
     """Then there must be a trigger, and prompts with it do not mean what they meant to the base."""
+    keeps_rest: ClassVar[bool] = False
+    """Then every prompt without the trigger stays as it was, and there is nothing for a prior to keep."""
+    lr_follows_width: ClassVar[bool] = True
+    """Whether `default_lr` is meant for Stable Diffusion's width, and more for a narrower network; else it is the same for every base."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Files that `save` writes beside the one it returns."""
 

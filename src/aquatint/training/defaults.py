@@ -40,8 +40,8 @@ class Given:
     trigger: str | None = None
 
 
-def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int, resolution_px: int, num_parts: int) -> Derived:
-    """`width` is the denoiser's widest layer; `num_parts` is processes times accumulation."""
+def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int | None, resolution_px: int, num_parts: int) -> Derived:
+    """`width` is the denoiser's widest layer, None where the rate does not depend on it; `num_parts` is processes times accumulation."""
     reasons: list[str] = []
     num_prior = given.num_prior
     if num_prior is None:
@@ -59,9 +59,13 @@ def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int, r
     steps = given.steps or math.ceil(max(LEAST_SHOWN, SHOWN_EACH * num_pictures) / (global_batch * passes))
     if given.steps is None:
         reasons.append(f"steps={steps}: {num_pictures} pictures, seen {steps * global_batch / num_pictures:.0f} times each")
-    lr = given.lr or min(LARGEST_LR, float(f"{standard_lr * max(1.0, STANDARD_WIDTH / width):.1e}"))
+    lr = given.lr or _lr(standard_lr, width)
     if given.lr is None:
-        why = f"{standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)"
-        reasons.append(f"lr={lr:g}: {why}")
+        scaled = f"{standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)"
+        reasons.append(f"lr={lr:g}: {scaled if width else 'the same for every base'}")
     repeats = derived_repeats(num_pictures, global_batch)
     return Derived(steps, batch_size, lr, repeats, steps // 20, num_prior, tuple(reasons))
+
+
+def _lr(standard: float, width: int | None) -> float:
+    return min(LARGEST_LR, float(f"{standard * max(1.0, STANDARD_WIDTH / width):.1e}")) if width else standard

@@ -42,8 +42,8 @@ def check(config: Train) -> Checked:
     problems += _among_pictures(folder.path, scanned, data=config.data)
     base = _recognised(config, problems)
     wanted = room(config, base.family) if base else None
-    misfit = _misfit(config, base) if base else None
-    for found in (misfit, _trigger_problem(config), _resolution_problem(config, base), _disk_problem(config, folder, wanted=wanted)):
+    misfit, of_disk = _misfit(config, base) if base else None, _disk_problem(config, folder, wanted=wanted)
+    for found in (misfit, _trigger_problem(config), _prior_problem(config), _resolution_problem(config, base), of_disk):
         if found:
             problems.append(found)
     if problems or scanned is None or base is None:
@@ -148,6 +148,14 @@ def _trigger_problem(config: Train) -> Problem | None:
     if plain == config.trigger:
         return None
     return Problem("trigger", f"{config.trigger!r} would be cut up: tokenizers read lower case with single spaces; write {plain!r}")
+
+
+def _prior_problem(config: Train) -> Problem | None:
+    prior, kind = config.prior, config.method.kind
+    if config.method.keeps_rest and prior.weight and (prior.data or prior.num):
+        given = "prior.data" if prior.data else "prior.num"
+        return Problem(given, f"method={kind} leaves every prompt without the trigger as it was, so nothing needs to be kept; leave it out")
+    return None
 
 
 def _resolution_problem(config: Train, base: Recognised | None) -> Problem | None:

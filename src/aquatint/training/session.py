@@ -130,13 +130,13 @@ class Session:
         return derive(
             self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
             standard_lr=config.method.default_lr,
-            width=self.bundle.width, resolution_px=self.resolution_px,
+            width=self.bundle.width if config.method.lr_follows_width else None, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
     def _num_to_draw(self) -> int | None:
         """Pictures of the base's own that were asked for."""
-        num = self.config.prior.num if self.config.prior.weight else 0
+        num = self.config.prior.num if self.config.prior.weight and not self.config.method.keeps_rest else 0
         if num and not self.words:
             raise BadSetting(f"prior.num={num}: this base's tokenizer has no words to draw other things by; set prior.num=0")
         return num if self.words else 0
