@@ -13,6 +13,8 @@ SHOWN_EACH, LEAST_SHOWN = 100, 2400
 """How often a picture is shown in a run, and how many pass the network at least: below, a subject is not yet learned."""
 NUM_PRIOR, FEW_PICTURES = 64, 100
 """Pictures of the base's own for a run that teaches a word, if it has no more pictures than that."""
+NUM_CLASS = 100
+"""Pictures of a class that the user names."""
 LARGEST_LR = 5e-3
 """No method is stable beyond, however narrow the model."""
 
@@ -38,6 +40,8 @@ class Given:
     lr: float | None = None
     num_prior: int | None = None
     trigger: str | None = None
+    has_class: bool = False
+    """Whether pictures of a class are to be kept."""
 
 
 def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int | None, resolution_px: int, num_parts: int) -> Derived:
@@ -45,10 +49,12 @@ def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int | 
     reasons: list[str] = []
     num_prior = given.num_prior
     if num_prior is None:
-        num_prior = NUM_PRIOR if given.trigger and num_pictures <= FEW_PICTURES else 0
+        few = NUM_PRIOR if given.trigger and num_pictures <= FEW_PICTURES else 0
+        num_prior = NUM_CLASS if given.has_class else few
     if num_prior and given.num_prior is None:
-        why = f"{num_pictures} pictures teach a word, and the rest shall stay as the base draws it (prior.num=0 to do without)"
-        reasons.append(f"prior.num={num_prior}: {why}")
+        why = f"{num_pictures} pictures teach a word, and the rest shall stay as the base draws it"
+        why = "of the class, drawn once by the base and kept" if given.has_class else why
+        reasons.append(f"prior.num={num_prior}: {why} (prior.num=0 to do without)")
     passes = 2 if num_prior else 1  # a step has as many of the prior's pictures as of the user's
     most = max(1, min(8, FULL_SIDE_PX**2 // resolution_px**2) // passes)
     batch_size = given.batch_size or max(1, most // num_parts)

@@ -9,10 +9,9 @@ import torch
 
 from aquatint import stopping
 from aquatint.atomic import replacing
-from aquatint.core.family import Bundle, Conditioning, ModelFamily
+from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
-from aquatint.core.request import Request
 from aquatint.data import sources
 from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
@@ -21,7 +20,7 @@ from aquatint.data.diagnosis import leakage
 from aquatint.data.findings import counted, folded, listed
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
-from aquatint.errors import BadRun, BadSetting
+from aquatint.errors import BadRun
 from aquatint.evaluation import proof
 from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
@@ -39,8 +38,8 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
 from aquatint.training.precision import bf16_speedup, is_bf16_fast
 from aquatint.training.preflight import Checked
-from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
-from aquatint.training.prior import prompts as prior_prompts
+from aquatint.training.prior import Asking, Prior, PriorSource, drawn_by_seed, words_of
+from aquatint.training.prior_pictures import PriorPictures, num_asked
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
 from aquatint.training.samples import Sampler, requests
@@ -104,7 +103,8 @@ class Session:
         bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
             captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
-            needed = max(self.family.num_windows(bundle, prompt) for prompt in [*captions, *self.config.samples.prompts])
+            prompts = [*captions, *self.config.samples.prompts, self.config.prior.prompt or ""]
+            needed = max(self.family.num_windows(bundle, prompt) for prompt in prompts)
             bundle.windows = min(MOST_WINDOWS, needed)
         return bundle.to(self.runtime.device)
 
@@ -126,20 +126,14 @@ class Session:
     @cached_property
     def derived(self) -> Derived:
         config = self.config
-        num_prior = len(self.prior_records) if config.prior.data else self._num_to_draw()
+        num_prior = num_asked(config, self.prior_records, words=self.words)
+        has_class = bool(config.prior.prompt) or config.prior.preserve == "pictures"
         return derive(
-            self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger),
+            self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger, has_class),
             standard_lr=config.method.default_lr,
             width=self.bundle.width if config.method.lr_follows_width else None, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
-
-    def _num_to_draw(self) -> int | None:
-        """Pictures of the base's own that were asked for."""
-        num = self.config.prior.num if self.config.prior.weight and not self.config.method.keeps_rest else 0
-        if num and not self.words:
-            raise BadSetting(f"prior.num={num}: this base's tokenizer has no words to draw other things by; set prior.num=0")
-        return num if self.words else 0
 
     @cached_property
     def words(self) -> list[str]:
@@ -177,22 +171,11 @@ class Session:
         """What the base says by itself, before anything is attached to it."""
         if not self.derived.num_prior:
             return None
-        config, asking = self.config, Asking(self.bundle, self.family, self.cache, self.precision)
-        if self.prior_records:
-            yours = pictured(self.prior_records, replace(self.encoding, images=config.prior_images), side_px=self.resolution_px)
-            told = self._told([picture.prompt for picture in yours])
-            with self.runtime.first_alone():
-                prior = asking.prior_on(yours, told, seed=config.seed)
-        else:
-            drawn = prior_prompts(self.captions, trigger=config.trigger, words=self.words, num=self.derived.num_prior, seed=config.seed)
-            wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=config.prior.scale) for index, prompt in enumerate(drawn)]
-            told = self._told(drawn)  # all processes together
-            with self.runtime.first_alone():
-                prior = asking.prior(wanted, told, seed=config.seed)
+        asking = Asking(self.bundle, self.family, self.cache, self.precision)
+        prior = PriorPictures(self.config, self.encoding, asking, self.runtime).prior(
+            self.prior_records, num=self.derived.num_prior, side_px=self.resolution_px, captions=self.captions, words=self.words
+        )
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
-
-    def _told(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
-        return self.encoding.conditionings(sorted({*prompts, ""}))
 
     @cached_property
     def settled(self) -> Train:
@@ -281,7 +264,9 @@ class Session:
         if self.prior_records:
             num, found = len(self.prior_records), self.num_prior_pictures
             which = counted(num, "picture") if num == found else f"{found:,} pictures, drawn by the seed"
-            yield Noted(step=0, text=f"prior: {'' if num == found else f'{num:,} of '}your {which}")
+            drawn = self.derived.num_prior - num
+            more = f", and {drawn:,} that the base draws" if drawn else ""
+            yield Noted(step=0, text=f"prior: {'' if num == found else f'{num:,} of '}your {which}{more}")
         if self.bundle.windows > 1:
             text = f"the longest caption takes {self.bundle.windows} windows of the text encoder, and every prompt of this run gets as many"
             yield Noted(step=0, text=f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
