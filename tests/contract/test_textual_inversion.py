@@ -3,13 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import diffusers
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from aquatint.cli import run
 from aquatint.config import SettingsError
-from aquatint.core.family import Bundle
 from aquatint.errors import BadSetting
 from aquatint.export import embedding
 from aquatint.methods._own_words import learned
@@ -25,29 +25,6 @@ SD = families["sd"]
 
 def table(encoder):
     return encoder.get_input_embeddings().weight
-
-
-def two():
-    """The same every time: the parts of a pipeline with two CLIPs that matter here, one of them with a projection."""
-    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    from aquatint.families._tiny import tokenizer
-
-    torch.manual_seed(0)
-    words = [tokenizer(max_length=16), tokenizer(max_length=16)]
-    ids = {"vocab_size": len(words[0]), "eos_token_id": words[0].eos_token_id, "bos_token_id": words[0].bos_token_id}
-    sizes = {"intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 16, "projection_dim": 24}
-    one = CLIPTextModel(CLIPTextConfig(**ids, hidden_size=32, **sizes))
-    other = CLIPTextModelWithProjection(CLIPTextConfig(**ids, hidden_size=24, **sizes))
-    small = {"block_out_channels": (8,), "norm_num_groups": 4, "layers_per_block": 1, "sample_size": 8}
-    unet = UNet2DConditionModel(down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), **small)
-    pipe = StableDiffusionXLPipeline(
-        vae=AutoencoderKL(), text_encoder=one, text_encoder_2=other, tokenizer=words[0], tokenizer_2=words[1], unet=unet,
-        scheduler=DDPMScheduler(),
-    )  # fmt: skip
-    family = SimpleNamespace(text_parts=("text_encoder", "text_encoder_2"), words=lambda bundle: [], no_own_word=None)
-    return Bundle(family, pipe, unet, None, 16, 8, text_encoders=(one, other)), family
 
 
 def test_every_other_row_is_bit_equal_and_the_word_comes_back_to_the_bit(tiny, make_trainer, stock, tmp_path):
@@ -71,13 +48,14 @@ def test_every_other_row_is_bit_equal_and_the_word_comes_back_to_the_bit(tiny, m
     assert all(torch.equal(after[name][: len(tensor)], tensor) for name, tensor in before.items())
 
 
-@pytest.mark.parametrize("method", [TextualInversion(vectors=2), Pivotal(rank=2, vectors=2, targets=("conv1",))])
-def test_a_word_of_two_text_encoders(method, tmp_path):
+@pytest.mark.parametrize("method", [TextualInversion(vectors=2), Pivotal(rank=2, vectors=2)])
+def test_a_word_of_two_text_encoders(method, tiny, tmp_path):
     """It is one file with the keys that programs know, and the lines for the stock pipeline put it in both places."""
-    (bundle, family), (fresh, _) = two(), two()
+    bundle, fresh, family = tiny("sdxl"), tiny("sdxl"), families["sdxl"]
     trained = method.attach(bundle, family, trigger="zwx")
     words = {name: parameter for name, parameter in trained.items() if name.startswith("word")}
-    assert {name: tuple(p.shape) for name, p in words.items()} == {"word_0": (2, 32), "word_1": (2, 24)}
+    widths = [table(encoder).shape[1] for encoder in fresh.text_encoders]
+    assert {name: tuple(p.shape) for name, p in words.items()} == {"word_0": (2, widths[0]), "word_1": (2, widths[1])}
     assert (len(trained) > 2) == (method.kind == "pivotal")
     assert method.num_trained(shapes(fresh), family) == sum(parameter.numel() for parameter in trained.values())
     groups = method.groups(trained)
@@ -87,17 +65,16 @@ def test_a_word_of_two_text_encoders(method, tmp_path):
         for parameter in words.values():
             parameter += torch.randn_like(parameter)
     method._write_word(bundle, tmp_path / FILE, facts={})
-    assert {name: tuple(tensor.shape) for name, tensor in load_file(tmp_path / FILE).items()} == {"clip_l": (2, 32), "clip_g": (2, 24)}
+    assert {name: tuple(t.shape) for name, t in load_file(tmp_path / FILE).items()} == {"clip_l": (2, widths[0]), "clip_g": (2, widths[1])}
     before = [table(encoder).clone() for encoder in fresh.text_encoders]
     exec("\n".join(embedding.loading_lines(tmp_path / FILE)), {"pipe": fresh.pipeline})
     how = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-    ours, theirs = (each.pipeline.encode_prompt("a zwx on a", **how) for each in (bundle, fresh))
-    assert torch.equal(ours[0], theirs[0])
-    assert torch.equal(ours[2], theirs[2])
-    untaught = two()[0].pipeline.encode_prompt("a zwx on a", **how)
-    assert all((mine - base).abs().max() > 1e-3 for mine, base in ((ours[0], untaught[0]), (ours[2], untaught[2])))
+    ours, theirs, untaught = (each.pipeline.encode_prompt("a zwx on a", **how) for each in (bundle, fresh, tiny("sdxl")))
+    for place in (0, 2):  # what the network attends to, and what is pooled
+        assert torch.equal(ours[place], theirs[place])
+        assert (ours[place] - untaught[place]).abs().max() > 1e-3
     for encoder, own, was in zip(fresh.text_encoders, bundle.text_encoders, before, strict=True):
-        assert torch.equal(table(encoder)[:190], was)
+        assert torch.equal(table(encoder)[: len(was)], was)
         assert torch.equal(table(own), was)
 
 
@@ -154,6 +131,15 @@ def test_families_whose_pipelines_load_no_word_are_refused_with_their_reason(kin
     assert method.misfit("text", SimpleNamespace(text_parts=(), no_own_word=None)).startswith("its text encoder learns no words; use")
     assert method.misfit("classes", deaf).startswith("it reads no text")
     assert method.misfit("text", SD) is None
+    assert method.misfit("text", families["sdxl"]) is None
+    assert "loads no learned word" in method.misfit("text", families["sd3"])
+    assert "T5 reads its prompts" in method.misfit("text", families["flux"])
+
+
+@pytest.mark.parametrize(("name", "loads"), [("sd", True), ("sdxl", True), ("sd3", False)])
+def test_the_reasons_are_those_of_stock_diffusers(name, loads):
+    (pipeline,) = families[name].PIPELINES
+    assert hasattr(getattr(diffusers, pipeline), "load_textual_inversion") == loads == (families[name].no_own_word is None)
 
 
 def test_a_run_draws_no_prior_tells_its_rate_and_writes_a_file_of_kilobytes(photos, tiny_sd, tmp_path):

@@ -61,6 +61,8 @@ class Bundle:
     """All that read the prompt."""
     windows: int = 1
     """How many windows of the text encoder every prompt is given: it is cut into pieces, and their encodings stand one after another."""
+    reading: str = ""
+    """What the encoding of a prompt depends on beside the encoders' weights and `windows`; empty where that is nothing."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Bundle":
         """All but the family, of which there is one."""

@@ -22,4 +22,5 @@ def identity(bundle: Bundle) -> str:
     scheduler, objective = bundle.pipeline.scheduler, bundle.objective
     how = (type(scheduler).__name__, sorted(scheduler.config.items()), objective.prediction, objective.time, bundle.resolution_px)
     long = [f"{bundle.windows} windows"] if bundle.windows > 1 else []
-    return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how), *long])
+    read = [bundle.reading] if bundle.reading else []
+    return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how), *long, *read])

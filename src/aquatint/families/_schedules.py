@@ -10,7 +10,9 @@ from aquatint.errors import BadBase
 
 
 def variance_preserving(scheduler: Any) -> Objective:
-    """Noise levels and prediction of any diffusers scheduler with `alphas_cumprod`. Raises `BadBase` for a prediction unknown to us."""
+    """Noise levels and prediction of any diffusers scheduler with `alphas_cumprod`. Raises `BadBase` for others, or an unknown prediction."""
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise BadBase(f"the scheduler is a {type(scheduler).__name__}, which does not tell the noise levels of training (alphas_cumprod)")
     process = VariancePreserving(torch.as_tensor(scheduler.alphas_cumprod).float())
     prediction = scheduler.config.prediction_type
     if prediction not in PREDICTIONS:

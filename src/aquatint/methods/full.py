@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aquatint.core.family import Bundle, ModelFamily
 
 FOLDER = "model"
+TABLES = ("pos_embed",)
+"""Last parts of names that lie in files and are not trained: places as waves."""
 
 
 class Full(Method, kind="full"):
@@ -32,7 +34,8 @@ class Full(Method, kind="full"):
         return 1e-5
 
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
-        return _count(of_kind(parts, (*DENOISER, *(family.text_parts if self.text_encoder else ()))))
+        weights = of_kind(parts, (*DENOISER, *(family.text_parts if self.text_encoder else ())))
+        return _count({name: shape for name, shape in weights.items() if name.rpartition(".")[2] not in TABLES})
 
     def num_written(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         return sum(map(_count, parts.values()))
@@ -53,7 +56,7 @@ class Full(Method, kind="full"):
 
     def load(self, bundle: Bundle, saved: Path) -> None:
         pipeline = bundle.pipeline
-        without = {"safety_checker": None} if "safety_checker" in pipeline.components else {}
+        without = {name: None for name, part in pipeline.components.items() if part is None}
         fresh = type(pipeline).from_pretrained(saved, use_safetensors=True, **without)
         for name, part in pipeline.components.items():
             if any(part is trained for trained in (bundle.denoiser, *bundle.adaptable)):

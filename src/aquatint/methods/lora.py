@@ -42,6 +42,11 @@ class LoRA(Method, kind="lora"):
     def default_lr(self) -> float:
         return 1e-4
 
+    def misfit(self, told: str, family: ModelFamily) -> str | None:
+        if self.convolutions and not family.convolution_targets:
+            return "it has no convolutions; leave method.convolutions out"
+        return super().misfit(told, family)
+
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         text_targets = family.text_targets if self.text_encoder else ()
         sides = _sides(of_kind(parts, DENOISER), self._targets(family)) + _sides(of_kind(parts, family.text_parts), text_targets)

@@ -47,7 +47,8 @@ class Encoding:
         """Each prompt's encoding, a batch of one."""
         encoders = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
         long = [f"{self.bundle.windows} windows"] if self.bundle.windows > 1 else []
-        keys = [entry_key("prompt", encoders, str(torch.float32), prompt, *long) for prompt in prompts]
+        read = [self.bundle.reading] if self.bundle.reading else []
+        keys = [entry_key("prompt", encoders, str(torch.float32), prompt, *long, *read) for prompt in prompts]
 
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
             with torch.no_grad():

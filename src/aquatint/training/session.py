@@ -100,7 +100,8 @@ class Session:
     def bundle(self) -> Bundle:
         bundle = self.family.load(self.config.base).freeze()
         gamma = self.config.loss.min_snr_gamma
-        bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma else even)
+        is_flow = bundle.objective.prediction == "flow_prediction"
+        bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma and not is_flow else even)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
             captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
             prompts = [*captions, *self.config.samples.prompts, self.config.prior.prompt or ""]

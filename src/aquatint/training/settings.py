@@ -25,7 +25,8 @@ class Optimizer(Config):
 
 class Loss(Config):
     min_snr_gamma: PositiveFloat | None = 5.0
-    """Cap on the weight of easy noise levels (Hang et al. 2023); `null` for the plain mean squared error."""
+    """Cap on the weight of easy noise levels (Hang et al. 2023); `null` for the plain mean squared error.
+    Flow models (SD3, FLUX) always have that: they choose their times unevenly instead."""
     caption_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of samples shown without their caption."""
 
