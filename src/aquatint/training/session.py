@@ -26,7 +26,7 @@ from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
 from aquatint.sinks import log
 from aquatint.ticker import Ticker
-from aquatint.training import provenance, validation
+from aquatint.training import initialiser, provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
@@ -66,6 +66,7 @@ class Session:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
+            self._seek_initialiser()
             self._write_config()
             yield from log(self._events(), self.folder.log)
         self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
@@ -93,6 +94,19 @@ class Session:
         """Everything that a run finds in the cache: encoded pictures and captions, and what the base says."""
         self.examples  # noqa: B018 - made when first asked for
         self.prior  # noqa: B018
+
+    def _seek_initialiser(self) -> None:
+        """The words that are found become settings, so that resuming and repeating begin as this run does."""
+        config = self.config
+        if not initialiser.is_sought(config):
+            return
+        examples, vectors = self.examples, config.method.vectors  # type: ignore[attr-defined]  # of methods that learn a word
+        search = initialiser.Search(
+            self.bundle, self.family, self.cache, self.precision, examples, config.trigger or "", vectors, config.seed
+        )  # fmt: skip
+        with self.runtime.first_alone():
+            self.config, finding = initialiser.chosen(config, search, words=self.words)
+        self.findings = (*self.findings, finding)
 
     # ------------------------------------------------------------------------------------------ parts
 
