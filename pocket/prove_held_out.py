@@ -17,7 +17,7 @@ from aquatint.commands import train
 from aquatint.commands.demo import RECIPE
 from aquatint.evaluation.demonstration import Subject
 from aquatint.evaluation.world import World, embedded
-from aquatint.registry import families
+from aquatint.recognition import recognise
 from aquatint.training.folder import RunFolder
 from aquatint.training.settings import Train
 
@@ -30,7 +30,7 @@ def prove(thing: str, out_dir: Path, *, world: World, settings: Sequence[str]) -
     subject(thing, pictures_dir)
     proof = Subject(world, thing, WORD, pictures_dir, torch.bfloat16)
     config = Train.read([f"data={pictures_dir}", f"out={run_dir}", *RECIPE, *settings])
-    bundle = families[config.family].load(config.base).freeze()
+    bundle = recognise(config.base, config.family).family.load(config.base).freeze()
     before = proof.measure(bundle)
     begun = time.perf_counter()
     for _ in train.run(config):

@@ -96,8 +96,8 @@ class Search:
         def compute(indices: Sequence[int]) -> list[dict[str, Tensor]]:
             return [{"loss": loss} for loss in self._measured([phrases[i] for i in indices], num=num)]
 
-        how = {"chunk": AT_ONCE, "progress": Ticker("words tried")}
-        found = self.cache.get_many(keys, compute, name_of=lambda i: f"the loss with {phrases[i]!r}", **how)
+        progress = Ticker("words tried")
+        found = self.cache.get_many(keys, compute, chunk=AT_ONCE, progress=progress, name_of=lambda i: f"the loss with {phrases[i]!r}")
         return {words: float(entry["loss"]) for words, entry in zip(tried, found, strict=True)}
 
     @torch.no_grad()
