@@ -1,10 +1,11 @@
 """aquatint and diffusers' `train_text_to_image_lora.py` on the same base, pictures, batch, rank, precision and steps.
 
-python benchmarks/against_diffusers.py SCRIPT [--base FOLDER] [--data FOLDER] [--steps N] [--precision fp32|bf16]
+python benchmarks/against_diffusers.py SCRIPT [--base FOLDER] [--data FOLDER] [--steps N] [--precision default|fp32|bf16]
 
 SCRIPT is the path of that file (examples/text_to_image in the diffusers repository; it is not part of this one). The
 two run in turn, three times each, so that a machine that grows warm or busy slows both; medians are compared. The rate leaves out
-start-up, where aquatint encodes every picture once and the script does not; start-up and whole time stand beside it.
+start-up, where aquatint encodes every picture once and the script does not; start-up and whole time stand beside it. With
+`--precision default` each tool comes as it is: the script in fp32, aquatint in what it measures to be fast.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from pictures import copy_folder, draw_folder
 from timing import Timed, run_timed
 
 BATCH_SIZE, RANK, NUM_PICTURES, LEARNING_RATE, ROUNDS = 8, 16, 32, 1e-4, 3
+PRECISIONS = {"default": ("auto", "no"), "fp32": ("fp32", "no"), "bf16": ("bf16", "bf16")}
+"""Ours and theirs."""
 MAX_SPREAD = 1.1
 """Fastest over slowest round of one tool, above which the machine was not at rest."""
 
@@ -48,14 +51,14 @@ def main() -> None:
     print(record.write("against-diffusers", {**shared, "torchvision_stand_in": is_stand_in, "ratio": ratio, "runs": kept}))
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("script", type=Path)
     parser.add_argument("--base", default="pocket", help="`pocket`, or a diffusers folder")
     parser.add_argument("--data", type=Path, help="captioned pictures, a multiple of eight; not given: drawn")
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    return parser.parse_args()
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), default="default", help="`default`: as each tool comes")
+    return parser.parse_args(given)
 
 
 def _prepare(data: Path, arguments: argparse.Namespace) -> None:
@@ -74,7 +77,7 @@ def _run(tool: str, arguments: argparse.Namespace, *, folder: Path, data: Path) 
 def _ours(arguments: argparse.Namespace, *, folder: Path, data: Path) -> Sequence[str]:
     return [
         f"data={data}", f"base={arguments.base}", f"out={folder / 'run'}", f"steps={arguments.steps}", f"batch_size={BATCH_SIZE}",
-        f"method.rank={RANK}", f"lr={LEARNING_RATE}", f"precision={arguments.precision}", "images.buckets=off",
+        f"method.rank={RANK}", f"lr={LEARNING_RATE}", f"precision={PRECISIONS[arguments.precision][0]}", "images.buckets=off",
         "samples.every=0", "validation.every=0", "checkpoints.every=0",
     ]  # fmt: skip
 
@@ -87,7 +90,7 @@ def _theirs(arguments: argparse.Namespace, *, folder: Path, data: Path) -> Seque
         f"--output_dir={folder}", f"--resolution={_resolution(arguments.base)}", "--center_crop", f"--train_batch_size={BATCH_SIZE}",
         f"--max_train_steps={arguments.steps}", f"--rank={RANK}", f"--learning_rate={LEARNING_RATE}", "--snr_gamma=5.0",
         "--lr_scheduler=cosine", f"--lr_warmup_steps={arguments.steps // 20}", f"--checkpointing_steps={arguments.steps + 1}", "--seed=42",
-        f"--mixed_precision={'no' if arguments.precision == 'fp32' else 'bf16'}",
+        f"--mixed_precision={PRECISIONS[arguments.precision][1]}",
     ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def prove(thing: str, out_dir: Path, *, world: World, settings: Sequence[str]) -
     subject(thing, pictures_dir)
     proof = Subject(world, thing, WORD, pictures_dir, torch.bfloat16)
     config = Train.read([f"data={pictures_dir}", f"out={run_dir}", *RECIPE, *settings])
-    bundle = recognise(config.base, config.family).family.load(config.base).freeze()
+    bundle = recognise(config.base).family.load(config.base).freeze()
     before = proof.measure(bundle)
     begun = time.perf_counter()
     for _ in train.run(config):

@@ -76,4 +76,4 @@ def variant_of(cls: type[Config], tree: Any) -> type[Config]:
     if not (issubclass(cls, Choice) and cls.is_open()):
         return cls
     kind = tree.get("kind", cls.default_kind) if isinstance(tree, Mapping) else tree if isinstance(tree, str) else cls.default_kind
-    return cls.variant(str(kind)) or cls
+    return cls.named(str(kind)) or cls

@@ -107,7 +107,7 @@ class Choice(Config):
         return dict(sorted(cls._variants.items()))
 
     @classmethod
-    def variant(cls, kind: str) -> type[Choice] | None:
+    def named(cls, kind: str) -> type[Choice] | None:
         """The class of one kind, or None."""
         return cls._variants.get(kind) or cls.variants().get(kind)
 
@@ -120,7 +120,7 @@ class Choice(Config):
         if not isinstance(tree, Mapping):
             raise ValueError(f"must be the name of a kind or settings with one; known: {', '.join(cls.variants())}")
         tree = {"kind": cls.default_kind, **tree}
-        variant = cls.variant(str(tree["kind"]))
+        variant = cls.named(str(tree["kind"]))
         if variant is None:
             raise ValueError(f"unknown kind {tree['kind']!r}{nearest(str(tree['kind']), cls.variants())}")
         return variant.model_validate(tree)

@@ -14,7 +14,7 @@ from aquatint.training.results import in_place_of
 WITH_TEXT = [
     (case, method)
     for case, method in MATRIX
-    if "text_encoder" in Method.variant(method).model_fields and not misfit(case, Method.resolve({"kind": method, "text_encoder": True}))
+    if "text_encoder" in Method.named(method).model_fields and not misfit(case, Method.resolve({"kind": method, "text_encoder": True}))
 ]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -11,7 +11,7 @@ from aquatint.training import checkpoint
 WITH_TEXT = [
     (case, method)
     for case, method in MATRIX
-    if "text_encoder" in Method.variant(method).model_fields and not misfit(case, Method.resolve({"kind": method, "text_encoder": True}))
+    if "text_encoder" in Method.named(method).model_fields and not misfit(case, Method.resolve({"kind": method, "text_encoder": True}))
 ]
 FIXED = {"flux": {"prompt_embeds"}}
 """What comes from encoders that no method trains."""

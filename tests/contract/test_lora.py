@@ -116,7 +116,7 @@ def test_chosen_targets_are_adapted_and_no_others(tiny):
         ({"targets": ("to_q", "nothing_such")}, "method.targets: no layer of UNet2DConditionModel is named nothing_such"),
         ({"targets": ("norm1",)}, "only linear layers and convolutions can be adapted, and .*norm1 is a "),
         ({"rank": 33}, r"method.rank=33: \d+ layers of UNet2DConditionModel are smaller, first .*to_k; choose at most 32"),
-        ({"rank": 64, "text_encoder": True, "targets": ("conv2",)}, r"CLIPTextModel are smaller, first .*q_proj; choose at most 32"),
+        ({"rank": 64, "text_encoder": True, "targets": ("conv2",)}, r"CLIPTextModel are smaller, first .*k_proj; choose at most 32"),
     ],
 )
 def test_what_cannot_be_adapted_is_refused_by_name(settings, message, tiny):

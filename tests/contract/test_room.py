@@ -19,7 +19,10 @@ from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
 
 VARIANTS = {
-    "lora": [{}, {"rank": 3, "convolutions": True}, {"text_encoder": True}, {"targets": ("to_q",)}],
+    "lora": [
+        {}, {"rank": 3, "convolutions": True}, {"text_encoder": True}, {"targets": ("to_q",)}, {"init": "pissa", "rank": 4},
+        {"variant": "lokr"},
+    ],
     "full": [{}, {"text_encoder": True}],
     "pivotal": [{}, {"vectors": 5, "text_encoder": True}],
 }

@@ -12,7 +12,7 @@ import torch
 from cases import CASES, family_of
 from cases import MATRIX as PAIRS
 
-from aquatint.core.objective import MinSNR
+from aquatint.core.weightings import MinSNR
 from aquatint.methods.base import Method
 
 FILE = Path(__file__).with_name("losses.json")

@@ -6,9 +6,11 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from aquatint.core.objective import LogitNormal, MinSNR, Objective, UniformSteps
+from aquatint.core.objective import Objective
 from aquatint.core.process import PREDICTIONS, RectifiedFlow, VariancePreserving
 from aquatint.core.randomness import SampleRandom
+from aquatint.core.times import LogitNormal, UniformSteps
+from aquatint.core.weightings import MinSNR
 
 PROCESS = VariancePreserving(DDPMScheduler().alphas_cumprod)
 X_0 = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -93,3 +95,20 @@ def test_a_mask_counts_what_it_lets_through() -> None:
     both = lesson + replace(lesson, mask_B1HW=half)
     assert torch.equal(both.mask, torch.cat([torch.ones_like(half), half]))
     assert (lesson + lesson).mask_B1HW is None
+
+
+def test_an_offset_is_one_number_for_each_channel_and_a_part_of_the_noise() -> None:
+    plain, random = Objective(PROCESS, "epsilon"), SampleRandom(3, 8, range(5))
+    ours, theirs = (each.lesson(X_0, random=random) for each in (replace(plain, noise_offset=0.1), plain))
+    added = ours.wanted_BCHW - theirs.wanted_BCHW
+    torch.testing.assert_close(added, added[..., :1, :1].expand_as(added), rtol=0, atol=1e-6)
+    torch.testing.assert_close(added[..., 0, 0], 0.1 * random.normal("noise offset", (4, 1, 1))[..., 0, 0], rtol=0, atol=1e-6)
+    sigma = PROCESS.sigma(ours.t_B).view(-1, 1, 1, 1)
+    torch.testing.assert_close(ours.x_t_BCHW - theirs.x_t_BCHW, sigma * added, rtol=0, atol=1e-5)
+    again = replace(plain, noise_offset=0.1).lesson(X_0[[4, 1]], random=SampleRandom(3, 8, [4, 1]))
+    assert torch.equal(again.wanted_BCHW, ours.wanted_BCHW[[4, 1]])
+
+
+def test_validation_has_no_offset() -> None:
+    plain, eps, t = Objective(PROCESS, "epsilon"), torch.randn(5, 4, 8, 8), torch.full((5,), 0.5)
+    assert torch.equal(replace(plain, noise_offset=0.1).lesson_at(X_0, eps=eps, t=t).wanted_BCHW, eps)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from aquatint.core.family import Bundle, Conditioning, Encoded
-from aquatint.core.objective import MinSNR
 from aquatint.core.randomness import SampleRandom
 from aquatint.core.request import Request
+from aquatint.core.weightings import MinSNR
 from aquatint.data.cache import TensorCache
 from aquatint.families import sd
 from aquatint.generation.drawing import draw_latents

@@ -5,8 +5,8 @@ import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.training_utils import compute_snr
 
-from aquatint.core.objective import MinSNR
 from aquatint.core.process import PREDICTIONS, RectifiedFlow, VariancePreserving, output_weight, perturb, target, to_x_0
+from aquatint.core.weightings import MinSNR
 
 INDICES = torch.tensor([0, 1, 7, 250, 500, 998, 999])
 TIMES = (INDICES + 1) / 1000

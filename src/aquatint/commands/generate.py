@@ -70,6 +70,7 @@ def _load(config: Generate) -> tuple[Bundle, str, str | None]:
     from aquatint.recognition import recognise
     from aquatint.registry import families
     from aquatint.training.folder import RunFolder
+    from aquatint.training.objectives import end_in_noise
     from aquatint.training.settings import Train
 
     folder = RunFolder(Path(config.model))
@@ -81,6 +82,8 @@ def _load(config: Generate) -> tuple[Bundle, str, str | None]:
     family = families[settings.family]
     _check_size(config, family.pixel_multiple)
     bundle: Bundle = family.load(settings.base).freeze()
+    if settings.loss.zero_terminal_snr:
+        end_in_noise(bundle)
     settings.method.load(bundle, folder.path / facts["file"])
     if settings.images.long_captions == "join":
         bundle.windows = max(facts.get("windows", 1), *(family.num_windows(bundle, text) for text in (config.prompt, config.negative)))

@@ -1,9 +1,12 @@
 """What a network is, or a whole model, in one string."""
 
 import hashlib
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from aquatint.core.family import Bundle
 
@@ -13,8 +16,18 @@ def fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        for part in _parts(tensor.detach()):
+            digest.update(part.cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _parts(tensor: Any) -> Iterator[Any]:
+    """The plain tensors that a quantised one is made of."""
+    if not is_traceable_wrapper_subclass(tensor):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from _parts(getattr(tensor, name))
 
 
 def identity(bundle: Bundle) -> str:

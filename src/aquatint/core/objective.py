@@ -2,63 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from aquatint.core.process import NoiseProcess, Prediction, output_weight, perturb, target
+from aquatint.core.distances import Distance
+from aquatint.core.process import NoiseProcess, Prediction, perturb, target
 from aquatint.core.randomness import SampleRandom
+from aquatint.core.times import TimeSampler, UniformSteps
+from aquatint.core.weightings import Weighting, even
 
-TimeSampler = Callable[[Tensor], Tensor]
-"""Uniform numbers in [0, 1), (B,) -> times t, (B,): the inverse of a distribution function."""
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x_t, t) -> the network's raw output."""
-
-
-class Weighting(Protocol):
-    """-> weight of each sample, (B,)."""
-
-    def __call__(self, process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class UniformSteps:
-    """Every training step equally often (Ho et al. 2020)."""
-
-    num_steps: int = 1000
-
-    def __call__(self, u: Tensor) -> Tensor:
-        return ((u * self.num_steps).floor() + 1) / self.num_steps
-
-
-@dataclass(frozen=True)
-class LogitNormal:
-    """More of the middle noise levels (Esser et al. 2024, section 3.1); `shift` as in their eq. 23."""
-
-    mean: float = 0.0
-    std: float = 1.0
-    shift: float = 1.0
-
-    def __call__(self, u: Tensor) -> Tensor:
-        t = torch.sigmoid(self.mean + self.std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6)))
-        return self.shift * t / (1.0 + (self.shift - 1.0) * t)
-
-
-def even(process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor:
-    """Plain mean squared error of the network's output."""
-    return torch.ones_like(t)
-
-
-@dataclass(frozen=True)
-class MinSNR:
-    """Cap the weight of easy noise levels (Hang et al. 2023): min(SNR, gamma) on the error in x_0."""
-
-    gamma: float = 5.0
-
-    def __call__(self, process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor:
-        snr = (process.alpha(t) / process.sigma(t)) ** 2
-        return snr.clamp(max=self.gamma) * output_weight(process, prediction, t=t)
 
 
 @dataclass(frozen=True)
@@ -100,6 +55,9 @@ class Objective:
     prediction: Prediction
     time: TimeSampler = field(default_factory=UniformSteps)
     weighting: Weighting = even
+    distance: Distance = torch.square
+    noise_offset: float = 0.0
+    """Standard deviation of what is added to all of a channel's noise (Guttenberg 2023), while training alone."""
 
     def weighted_by(self, weighting: Weighting) -> "Objective":
         return replace(self, weighting=weighting)
@@ -109,7 +67,7 @@ class Objective:
 
         With a mask it is the mean over what the mask lets count, so that a small region pulls as hard as a whole picture.
         """
-        error = (network(lesson.x_t_BCHW, lesson.t_B).float() - lesson.wanted_BCHW.float()).square()
+        error = self.distance(network(lesson.x_t_BCHW, lesson.t_B).float() - lesson.wanted_BCHW.float())
         weight = self.weighting(self.process, self.prediction, t=lesson.t_B)
         if lesson.mask_B1HW is None:
             return weight * error.flatten(1).mean(1)
@@ -118,8 +76,10 @@ class Objective:
 
     def lesson(self, x_0: Tensor, *, random: SampleRandom) -> Lesson:
         """Denoise x_0 at a time and from a noise of this step's own."""
-        t = self.time(random.uniform("time")).to(x_0.device)
-        return self.lesson_at(x_0, eps=random.normal("noise", x_0.shape[1:]).to(x_0), t=t)
+        t, eps = self.time(random.uniform("time")).to(x_0.device), random.normal("noise", x_0.shape[1:])
+        if self.noise_offset:
+            eps = eps + self.noise_offset * random.normal("noise offset", (x_0.shape[1], 1, 1))
+        return self.lesson_at(x_0, eps=eps.to(x_0), t=t)
 
     def lesson_at(self, x_0: Tensor, *, eps: Tensor, t: Tensor) -> Lesson:
         """The same at given noise and times: what validation compares from step to step."""

@@ -24,6 +24,9 @@ _COEFFICIENTS: dict[Prediction, Callable[[Tensor, Tensor], tuple[Tensor | float,
 }
 PREDICTIONS: tuple[Prediction, ...] = tuple(_COEFFICIENTS)
 
+LEAST_LEFT = 1e-6
+"""Of alpha^2; some schedulers write 2^-24 for zero."""
+
 
 class NoiseProcess(Protocol):
     """The two functions of time that define a process; both map (B,) to (B,)."""
@@ -57,6 +60,17 @@ class VariancePreserving:
     def index(self, t: Tensor) -> Tensor:
         """Place in the training grid, -1 for clean data; t = (index + 1) / num_steps."""
         return (t * self.num_steps).round().long() - 1
+
+    @property
+    def ends_in_noise(self) -> bool:
+        """Whether nothing of the picture is left at the last step."""
+        return float(self.alphas_cumprod[-1]) < LEAST_LEFT
+
+    def ending_in_noise(self) -> "VariancePreserving":
+        """The same grid with zero terminal SNR: alpha is 0 at its end, and begins as before (Lin et al. 2023, alg. 1)."""
+        alpha = self.alphas_cumprod.double().sqrt()
+        rescaled = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+        return VariancePreserving(rescaled.square().to(self.alphas_cumprod))
 
     def alpha(self, t: Tensor) -> Tensor:
         return self._alpha_squared(t).sqrt()

@@ -87,6 +87,7 @@ def file_table(run_dir: Path) -> list[tuple[str, str]]:
     """(name, what it is) of the files of a run folder that exist."""
     known = {
         "pytorch_lora_weights.safetensors": "the result: what was trained, in the form that diffusers loads",
+        "adapter": "the result: what was trained, in the form that PEFT loads",
         "learned_embeds.safetensors": "the trigger as a word of its own; without it the trigger means nothing",
         "model": "the result: a whole model, in the form that diffusers loads",
         "before_after.png": "the same prompts and seeds before and after",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.randomness import SampleRandom
+from aquatint.core.rounding import in_float32
 from aquatint.errors import Unproven
 from aquatint.methods.base import Method
 
@@ -45,7 +46,7 @@ def outputs(bundle: Bundle, family: ModelFamily, *, prompt: str = PROMPT) -> Ten
     was_training = [m for m in bundle.modules if m.training]
     for module in was_training:
         module.eval()
-    with bundle.gathered(), torch.no_grad():
+    with bundle.gathered(), torch.no_grad(), in_float32(bundle.denoiser):
         shape = family.encode_images(bundle, torch.zeros(1, 3, side, side, device=device)).mean_BCHW.shape[1:]
         x_t = SampleRandom(0, 0, range(len(TIMES))).normal("proof", shape).to(device)
         told = family.encode_prompts(bundle, [prompt] * len(TIMES))
@@ -63,7 +64,12 @@ def prove(
     Raises `Unproven` when the file's output is not the trained model's, or is the base's.
     """
     method.load(fresh, saved)
-    loaded, size = outputs(fresh, family, prompt=prompt), trained.square().mean().sqrt()
+    return compare(saved, loaded=outputs(fresh, family, prompt=prompt), base=base, trained=trained)
+
+
+def compare(saved: Path, *, loaded: Tensor, base: Tensor, trained: Tensor) -> Proof:
+    """The answers of `saved` on a fresh base, of the base, and of the trained model. Raises as `prove`."""
+    size = trained.square().mean().sqrt()
     proof = Proof(float((loaded - trained).abs().max() / size), float((loaded - base).abs().max() / size))
     if proof.largest_difference > TOLERANCE:
         difference = f"{proof.largest_difference:.2%}"

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from aquatint.core.objective import LogitNormal, Objective, UniformSteps
+from aquatint.core.objective import Objective
 from aquatint.core.process import PREDICTIONS, RectifiedFlow, VariancePreserving
+from aquatint.core.times import LogitNormal, UniformSteps
 from aquatint.errors import BadBase
 
 

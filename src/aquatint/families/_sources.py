@@ -8,6 +8,7 @@ from typing import Any
 
 from aquatint.core.memory import unswept
 from aquatint.errors import BadBase, why
+from aquatint.families._quantised import loading_options
 from aquatint.names import nearest
 
 BUILT_IN = ("pocket",)
@@ -88,7 +89,7 @@ def load_pipeline(source: str | Path, class_names: Collection[str], **options: A
             return pipeline_class.from_single_file(path, **options)
         if "requires_safety_checker" in options:
             options["safety_checker"] = None
-        return pipeline_class.from_pretrained(path if path.is_dir() else source, **options)
+        return pipeline_class.from_pretrained(path if path.is_dir() else source, **options, **loading_options())
     except BadBase:
         raise
     except Exception as error:  # safetensors, diffusers and the Hub each have error classes of their own

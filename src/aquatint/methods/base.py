@@ -41,6 +41,11 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         return False
 
     @property
+    def keeps_base(self) -> bool:
+        """Then the denoiser's own weights stay as they are, and nothing is asked of them but their products."""
+        return False
+
+    @property
     def encodes_anew(self) -> bool:
         """Then the captions are encoded at every step instead of once."""
         return self.trains_text_encoder or self.learns_trigger
@@ -75,7 +80,10 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         """Freeze everything, add what is new, and return the trained parameters (float32) by name."""
 
     def groups(self, trained: Mapping[str, nn.Parameter]) -> list[dict[str, Any]]:
-        """What `attach` returned, as torch's optimizers take it: a group for each that has a rate or decay of its own."""
+        """What `attach` returned, as torch's optimizers take it: a group for each that has a rate or decay of its own.
+
+        Beside torch's own names, `lr_factor` multiplies the group's rate, which without `lr` is the run's.
+        """
         return [{"params": list(trained.values())}]
 
     @abstractmethod

@@ -30,6 +30,10 @@ class TextualInversion(LearnsWord, kind="textual_inversion"):
     lr_follows_width: ClassVar = False
 
     @property
+    def keeps_base(self) -> bool:
+        return True
+
+    @property
     def default_lr(self) -> float:
         """As a share of the usual size of an embedding's numbers."""
         return 0.1

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from aquatint.errors import AquatintError
 
 MANIFEST, FACTS = "manifest.json", "facts.json"
 PARTS = ("trained", "optimizer", "average")
+NUMBER, RATE = ":number", ("lr", "peak_lr")
 FILES = (FACTS, *(f"{part}.safetensors" for part in PARTS))
 
 
@@ -40,7 +41,7 @@ class State:
     step: int
     trained: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
-    """Flat: `<parameter>/<slot>`."""
+    """Flat: `<parameter>/<slot>`, and `group <index>/<slot>`; a slot that holds a plain number ends with `NUMBER`."""
     average: Mapping[str, Tensor]
     """Empty without a moving average."""
     facts: Mapping[str, Any]
@@ -117,26 +118,47 @@ def prune(checkpoints_dir: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
-    """Optimizer state as flat tensors; `names` maps id(parameter) to its name."""
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: Mapping[int, str], *, begun: Sequence[Mapping[str, Any]]
+) -> dict[str, Tensor]:
+    """Optimizer state as flat tensors; `names` maps id(parameter) to its name.
+
+    Of a group's numbers those are state that are no longer as they were in `begun`; the others are settings.
+    """
+    places: dict[str, Mapping[str, Any]] = {names[id(parameter)]: slots for parameter, slots in optimizer.state.items()}
+    now = numbers(optimizer)
+    places |= {f"group {i}": {k: v for k, v in group.items() if begun[i].get(k) != v} for i, group in enumerate(now)}
     return {
-        f"{names[id(parameter)]}/{slot}": value
-        for parameter, slots in optimizer.state.items()
+        f"{place}/{slot}" if isinstance(value, Tensor) else f"{place}/{slot}{NUMBER}": _as_tensor(value)
+        for place, slots in places.items()
         for slot, value in slots.items()
-        if isinstance(value, Tensor)
+        if isinstance(value, Tensor | bool | int | float)
     }
 
 
+def numbers(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Of each group, but for the learning rate, which the schedule sets."""
+    return [{k: v for k, v in g.items() if isinstance(v, bool | int | float) and k not in RATE} for g in optimizer.param_groups]
+
+
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], *, tensors: Mapping[str, Tensor]) -> None:
-    for group in optimizer.param_groups:
+    for index, group in enumerate(optimizer.param_groups):
+        group |= {slot.removesuffix(NUMBER): value.item() for slot, value in _slots(tensors, f"group {index}").items()}
         for parameter in group["params"]:
-            prefix = names[id(parameter)] + "/"
-            for full, value in tensors.items():
-                if full.startswith(prefix) and "/" not in full[len(prefix) :]:
-                    slot = full[len(prefix) :]
-                    is_on_host = slot == "step" and not (group.get("fused") or group.get("capturable"))
-                    device = "cpu" if is_on_host else parameter.device
-                    optimizer.state[parameter][slot] = value.clone().to(device)
+            for slot, value in _slots(tensors, names[id(parameter)]).items():
+                is_on_host = slot == "step" and not (group.get("fused") or group.get("capturable"))
+                kept = value.item() if slot.endswith(NUMBER) else value.clone().to("cpu" if is_on_host else parameter.device)
+                optimizer.state[parameter][slot.removesuffix(NUMBER)] = kept
+
+
+def _slots(tensors: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:
+    found = {name.removeprefix(f"{place}/"): value for name, value in tensors.items() if name.startswith(f"{place}/")}
+    return {slot: value for slot, value in found.items() if "/" not in slot}
+
+
+def _as_tensor(value: Tensor | bool | int | float) -> Tensor:
+    """Of a kind that gives a plain number back as it was."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
 
 
 def _write(state: State, aside: Path) -> None:

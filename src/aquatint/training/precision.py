@@ -1,10 +1,13 @@
-"""Which number format the forward pass uses, measured on the device at hand."""
+"""Which number format the forward pass uses, measured on the device at hand, and which one frozen weights are held in."""
 
 import time
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import nn
+
+from aquatint.errors import BadSetting
 
 FASTER = 1.3
 """bf16 is chosen when it is at least this many times as fast as fp32."""
@@ -25,6 +28,20 @@ def is_bf16_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return bf16_speedup(device) >= FASTER
+
+
+def format_of_frozen(asked: Literal["auto", "fp32", "bf16"], precision: torch.dtype, *, keeps_base: bool) -> Literal["fp32", "bf16"]:
+    """How the base's own weights are held; autocast would round them at every use anyway.
+
+    Raises `BadSetting` when bf16 is asked for and the forward pass is not in it.
+    """
+    is_bf16 = precision == torch.bfloat16
+    if asked == "bf16" and not is_bf16:
+        advice = "say precision=bf16, or leave frozen= out"
+        raise BadSetting(f"frozen=bf16: it needs a forward pass in bf16, which precision=auto did not choose here; {advice}")
+    if asked == "auto":
+        return "bf16" if is_bf16 and keeps_base else "fp32"
+    return asked
 
 
 def _seconds(network: nn.Module, pixels: torch.Tensor, *, dtype: torch.dtype) -> float:

@@ -16,6 +16,7 @@ from aquatint.methods.base import NO_TRIGGER
 from aquatint.recognition import Recognised, recognise
 from aquatint.registry import families
 from aquatint.ticker import Ticker
+from aquatint.training.conflicts import conflicts
 from aquatint.training.folder import RunFolder, free_name
 from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
@@ -47,6 +48,7 @@ def check(config: Train) -> Checked:
     for found in (misfit, _trigger_problem(config), _prior_problem(config, base), _resolution_problem(config, base), of_disk):
         if found:
             problems.append(found)
+    problems += conflicts(config)
     if problems or scanned is None or base is None:
         raise SettingsError(problems)
     findings = (*scanned.findings, *prior.findings, *_prior_doubts(config, scanned.records, prior=prior.records))

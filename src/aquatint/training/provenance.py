@@ -9,9 +9,11 @@ from aquatint.core.fingerprint import fingerprint
 from aquatint.data.records import ImageRecord
 from aquatint.training.settings import Train
 
-BESIDE_THE_WEIGHTS = ("data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints")
+BESIDE_THE_WEIGHTS = (
+    "data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints", "gradient_checkpointing",
+)  # fmt: skip
 """Settings, or sections of them, that change no step, or whose content is compared instead."""
-DECISIVE = ("method", "family", "optimizer.name", "ema")
+DECISIVE = ("method", "family", "optimizer.name", "ema", "frozen", "quantise")
 """Settings, or sections of them, that the saved state fits or does not."""
 
 

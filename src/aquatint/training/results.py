@@ -11,14 +11,17 @@ from PIL import Image
 from torch import Tensor
 
 from aquatint.core.family import Bundle, ModelFamily
+from aquatint.core.rounding import held, hold, roundable
 from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
 from aquatint.evaluation import proof
 from aquatint.evaluation.report import write_readme, write_report
+from aquatint.families._quantised import quantised
 from aquatint.families._sources import resolve
 from aquatint.generation.drawing import draw
 from aquatint.generation.sheet import sheet
 from aquatint.training.folder import RunFolder
+from aquatint.training.objectives import end_in_noise, scheduler_lines
 from aquatint.training.samples import Sampler
 from aquatint.training.settings import Train
 
@@ -51,17 +54,31 @@ class Results:
         config, prompt = self.config, proof.question(bundle, self.config.trigger)
         trained = proof.outputs(bundle, self.family, prompt=prompt)
         saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
-        fresh = in_place_of(bundle, load=lambda: replace(self.family.load(config.base).freeze(), windows=bundle.windows))
-        proven = proof.prove(
-            saved, fresh=fresh, family=self.family, method=config.method, base=self.base_answer, trained=trained, prompt=prompt
-        )
+        fresh = in_place_of(bundle, load=lambda: self._loaded(saved, bundle=bundle))
+        loaded = proof.outputs(fresh, self.family, prompt=prompt)
+        proven = proof.compare(saved, loaded=loaded, base=self.base_answer, trained=trained)
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
-        more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}
+        pipeline = type(fresh.pipeline).__name__
+        lines = config.method.loading_lines(pipeline, str(resolve(config.base)), saved=str(saved.resolve()))
+        if config.loss.zero_terminal_snr:
+            lines += scheduler_lines(fresh)
+        more = {"pipeline": pipeline, "loading_lines": lines, "sample_prompt": sampler.requests[0].prompt}
         self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
         self.pages()
         return proven
+
+    def _loaded(self, saved: Path, *, bundle: Bundle) -> Bundle:
+        """The file on a fresh base, held as `bundle` is: its weights are rounded after it is loaded, or the file's would be too."""
+        with quantised(self.config.quantise):
+            fresh = replace(self.family.load(self.config.base).freeze(), windows=bundle.windows)
+        if self.config.loss.zero_terminal_snr:
+            end_in_noise(fresh)
+        layers = roundable(fresh.denoiser) if held(bundle.denoiser) else []
+        self.config.method.load(fresh, saved)
+        hold(layers)
+        return fresh
 
     def pages(self) -> None:
         """`report.html` and `README.md`, from what lies in the folder."""
@@ -93,7 +110,6 @@ class Results:
         return {
             "base": config.base, "family": config.family, "method": config.method.kind, "num_pictures": len(self.records),
             "trigger": config.trigger, "file": saved.name, "file_bytes": num_bytes, "proof": asdict(proven),
-            "loading_lines": config.method.loading_lines(more["pipeline"], str(resolve(config.base)), saved=str(saved.resolve())),
             "versions": {package: version(package) for package in PACKAGES},
             **more,
         }  # fmt: skip

@@ -9,7 +9,7 @@ from aquatint.training.folder import RunFolder
 from aquatint.training.settings import Train
 
 FLOAT_BYTES = 4
-SLOTS = {"adamw": 2}
+SLOTS = {"adamw": 2, "lion": 1}
 """Numbers that an optimizer keeps for each that is trained. Of others nothing is known, so nothing is asked for."""
 
 

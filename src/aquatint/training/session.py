@@ -4,29 +4,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 
 from aquatint import stopping
 from aquatint.atomic import replacing
 from aquatint.core.family import Bundle, ModelFamily
-from aquatint.core.objective import MinSNR, even
 from aquatint.core.randomness import key
+from aquatint.core.rounding import hold, opened, roundable
 from aquatint.data import sources
 from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
-from aquatint.data.captions import torn_words
-from aquatint.data.diagnosis import leakage
-from aquatint.data.findings import counted, folded, listed
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
 from aquatint.errors import BadRun
 from aquatint.evaluation import proof
+from aquatint.families._quantised import quantised
 from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
 from aquatint.sinks import log
 from aquatint.ticker import Ticker
-from aquatint.training import initialiser, provenance, validation
+from aquatint.training import initialiser, notices, objectives, provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
@@ -34,16 +33,17 @@ from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
 from aquatint.training.loss_module import LossModule
+from aquatint.training.memory import checkpoint_gradients
 from aquatint.training.observers import interleaved, regularly
-from aquatint.training.optimizers import build
-from aquatint.training.precision import bf16_speedup, is_bf16_fast
+from aquatint.training.optimizers import FINDS_RATE, RATES, build, find
+from aquatint.training.precision import format_of_frozen, is_bf16_fast
 from aquatint.training.preflight import Checked
 from aquatint.training.prior import Asking, Prior, PriorSource, drawn_by_seed, words_of
 from aquatint.training.prior_pictures import PriorPictures, num_asked
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
 from aquatint.training.samples import Sampler, requests
-from aquatint.training.schedules import SCHEDULES
+from aquatint.training.schedules import schedule_of
 from aquatint.training.settings import Train
 from aquatint.training.trainer import Trainer
 
@@ -65,6 +65,7 @@ class Session:
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
+            find(self.config.optimizer.name)
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
             self._seek_initialiser()
             self._write_config()
@@ -72,14 +73,21 @@ class Session:
         self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
 
     def _events(self) -> Iterator[Event]:
-        yield from self._notes()
+        yield from notices.findings(self.findings, self.records, num_training=self.num_training)
+        num_prior = self.derived.num_prior
+        yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures, num=num_prior)
+        yield from notices.windows(self.bundle)
+        yield from notices.reasons(self.derived.reasons)
+        yield from notices.rate(self.config)
+        yield from notices.precision(self.config, self.precision, device=self.runtime.device)
         prompt = proof.question(self.bundle, self.config.trigger)
         base_answer = proof.outputs(self.bundle, self.family, prompt=prompt) if self.runtime.is_main else torch.empty(0)
         results = Results(self.settled, self.folder, self.family, self.records, base_answer)
         trainer = self.trainer
-        yield from self._blind_masks()
-        yield from self._torn_captions()
-        yield from self._cut_captions()  # after the method is attached: a learned word may take more room
+        yield from notices.blind_masks(self.examples)
+        yield from notices.torn_captions(self.captions, self.config)
+        # with the method attached: a learned word may take more room
+        yield from notices.cut_captions([*self.records, *self.prior_records], self.bundle, family=self.family)
         self.bundle.rest()
         yield from self._resume(trainer)
         with stopping.deferred():
@@ -112,10 +120,13 @@ class Session:
 
     @cached_property
     def bundle(self) -> Bundle:
-        bundle = self.family.load(self.config.base).freeze()
-        gamma = self.config.loss.min_snr_gamma
-        is_flow = bundle.objective.prediction == "flow_prediction"
-        bundle.objective = bundle.objective.weighted_by(MinSNR(gamma) if gamma and not is_flow else even)
+        with quantised(self.config.quantise):
+            bundle = self.family.load(self.config.base).freeze()
+        if self.frozen == "bf16":
+            hold(roundable(bundle.denoiser))
+        objectives.apply(bundle, self.config.loss)
+        if self.config.gradient_checkpointing:
+            checkpoint_gradients(bundle, reaches_text=self.config.method.encodes_anew)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
             captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
             prompts = [*captions, *self.config.samples.prompts, self.config.prior.prompt or ""]
@@ -143,9 +154,10 @@ class Session:
         config = self.config
         num_prior = num_asked(config, self.prior_records, words=self.words)
         has_class = bool(config.prior.prompt) or config.prior.preserve == "pictures"
+        lr = config.lr or (1.0 if config.optimizer.name == FINDS_RATE else None)
         return derive(
-            self.num_training, given=Given(config.steps, config.batch_size, config.lr, num_prior, config.trigger, has_class),
-            standard_lr=config.method.default_lr,
+            self.num_training, given=Given(config.steps, config.batch_size, lr, num_prior, config.trigger, has_class),
+            standard_lr=config.method.default_lr * RATES.get(config.optimizer.name, 1),
             width=self.bundle.width if config.method.lr_follows_width else None, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
@@ -160,6 +172,10 @@ class Session:
         if self.config.precision != "auto":
             return names[self.config.precision]
         return torch.bfloat16 if is_bf16_fast(self.runtime.device) else torch.float32
+
+    @property
+    def frozen(self) -> Literal["fp32", "bf16"]:
+        return format_of_frozen(self.config.frozen, self.precision, keeps_base=self.config.method.keeps_base and not self.config.quantise)
 
     @property
     def captions(self) -> list[str]:
@@ -200,8 +216,9 @@ class Session:
         known = {"data": sources.lasting(yours)} if yours else {"num": self.derived.num_prior}
         prior = self.config.prior.model_copy(update=known)
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
+        measured = {"precision": precision, "frozen": self.frozen, "loss": objectives.settled(self.config.loss, self.bundle.objective)}
         places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
-        return self.config.model_copy(update={**derived, **places, "prior": prior, "precision": precision})
+        return self.config.model_copy(update={**derived, **places, **measured, "prior": prior})
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -210,13 +227,14 @@ class Session:
         # of the weights before any are added
         facts = provenance.provenance(self.settled, self.records, prior_records=self.prior_records, bundle=self.bundle)
         torch.manual_seed(key(config.seed, "initial weights"))
-        parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
-        warmup = config.optimizer.warmup_steps
+        with opened(self.bundle.denoiser):
+            parameters = config.method.attach(self.bundle, self.family, trigger=config.trigger)
+        name, warmup, decay = config.optimizer.name, config.optimizer.warmup_steps, config.optimizer.weight_decay
         every = config.checkpoints.every
         return Trainer(
             LossModule(self.family, self.bundle, trained=parameters), parameters,
-            build(config.optimizer.name, config.method.groups(parameters), lr=derived.lr, weight_decay=config.optimizer.weight_decay),
-            SCHEDULES[config.optimizer.schedule](num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
+            build(name, config.method.groups(parameters), lr=derived.lr, weight_decay=decay, options=config.optimizer.options),
+            schedule_of(config.optimizer, num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
             batches, self.runtime, self.folder.checkpoints,
             num_steps=derived.steps, seed=config.seed, max_norm=config.optimizer.max_norm,
             save_every=min(500, max(1, derived.steps // 4)) if every is None else every, keep_checkpoints=config.checkpoints.keep,
@@ -273,25 +291,6 @@ class Session:
             loss = validation.measure(self.bundle, self.family, examples=self.examples, indices=indices, precision=self.precision)
         return Validated(step=step, loss=loss)
 
-    def _notes(self) -> Iterator[Event]:
-        for finding in folded((*self.findings, *leakage(self.records[: self.num_training], self.records[self.num_training :]))):
-            yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
-        if self.prior_records:
-            num, found = len(self.prior_records), self.num_prior_pictures
-            which = counted(num, "picture") if num == found else f"{found:,} pictures, drawn by the seed"
-            drawn = self.derived.num_prior - num
-            more = f", and {drawn:,} that the base draws" if drawn else ""
-            yield Noted(step=0, text=f"prior: {'' if num == found else f'{num:,} of '}your {which}{more}")
-        if self.bundle.windows > 1:
-            text = f"the longest caption takes {self.bundle.windows} windows of the text encoder, and every prompt of this run gets as many"
-            yield Noted(step=0, text=f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
-        for reason in self.derived.reasons:
-            yield Noted(step=0, text=reason)
-        if self.config.precision == "auto" and self.runtime.device.type != "cuda":
-            speedup = bf16_speedup(self.runtime.device)
-            chosen = str(self.precision).removeprefix("torch.")
-            yield Noted(step=0, text=f"precision={chosen}: bf16 runs {speedup:.1f} times as fast as fp32 here")
-
     def _resume(self, trainer: Trainer) -> Iterator[Event]:
         """Raises `BadRun` when the run is not the one that the checkpoint is of, or no checkpoint is whole."""
         if not self.config.resume:
@@ -308,32 +307,6 @@ class Session:
         for change in provenance.changes(state.facts, trainer.facts):
             yield Noted(step=state.step, text=f"resumed with other settings: {change}", is_warning=True)
         trainer.restore(state)
-
-    def _blind_masks(self) -> Iterator[Event]:
-        """Pictures that take part and teach nothing."""
-        seen = zip(self.examples.names, self.examples.views, strict=True)
-        blind = [name for name, views in seen if all(view.mask_B1HW is not None and not view.mask_B1HW.any() for view in views)]
-        if blind:
-            text = f"the masks are black in all that is shown of {listed(list(dict.fromkeys(blind)))}: nothing of it is learned"
-            yield Noted(step=0, text=text, is_warning=True)
-
-    def _torn_captions(self) -> Iterator[Event]:
-        """Other words that hold the trigger, which stock tokenizers cut up once it is a word of its own."""
-        trigger = self.config.trigger if self.config.method.learns_trigger else None
-        found = torn_words(self.captions, trigger) if trigger else []
-        if found:
-            text = f"{trigger} is a part of other words in the captions, which will be cut up there: {', '.join(found[:5])}"
-            yield Noted(step=0, text=text, is_warning=True)
-
-    def _cut_captions(self) -> Iterator[Event]:
-        """Words that the text encoder will never see."""
-        every = [*self.records, *self.prior_records]
-        lost = {i: end for i, r in enumerate(every) for prompt in r.prompts if (end := self.family.cut_off(self.bundle, prompt))}
-        if lost:
-            first, end = next(iter(lost.items()))
-            windows = "window" if self.bundle.windows == 1 else f"{self.bundle.windows} windows"
-            text = f"{len(lost)} captions are longer than the text encoder's {windows}; of {every[first].name} it does not see: … {end}"
-            yield Noted(step=0, text=text, is_warning=True)
 
     def _write_config(self) -> None:
         if self.runtime.is_main and not self.config.resume:

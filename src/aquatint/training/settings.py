@@ -3,20 +3,28 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from aquatint.config import Config
 from aquatint.data.settings import Images
 from aquatint.methods.base import Method
 
+DELTA, GAMMA = 0.1, 5.0
+
 
 class Optimizer(Config):
     name: str = "adamw"
-    """`adamw`, `sgd`, `adafactor`, or the dotted path of a class."""
-    weight_decay: float = Field(0.01, ge=0)
-    """Decoupled weight decay."""
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """`adamw`, `sgd`, `adafactor`, `lion`; with packages of their own `adamw8bit`, `prodigy`, `schedule_free`; or a dotted class path."""
+    weight_decay: float | None = Field(None, ge=0)
+    """Decoupled weight decay. Not given: 0.01, where the optimizer has one."""
+    options: dict[str, bool | int | float | tuple[float, ...]] = Field({})
+    """Its further arguments, such as `optimizer.options.betas=[0.9,0.95]`."""
+    schedule: Literal["cosine", "linear", "polynomial", "cosine_with_restarts", "constant", "constant_with_warmup"] = "cosine"
     """How the learning rate falls after the warm-up. `constant_with_warmup` is another name for `constant`."""
+    num_cycles: PositiveInt | None = None
+    """How often `cosine_with_restarts` falls. Not given: once."""
+    power: PositiveFloat | None = None
+    """Of `polynomial`: the rate falls as this power of what is left. Not given: 1, a straight line."""
     warmup_steps: int | None = Field(None, ge=0)
     """Steps over which the learning rate rises. Not given: a twentieth of the run."""
     max_norm: PositiveFloat = 1.0
@@ -24,11 +32,46 @@ class Optimizer(Config):
 
 
 class Loss(Config):
-    min_snr_gamma: PositiveFloat | None = 5.0
-    """Cap on the weight of easy noise levels (Hang et al. 2023); `null` for the plain mean squared error.
-    Flow models (SD3, FLUX) always have that: they choose their times unevenly instead."""
+    kind: Literal["mse", "huber", "smooth_l1"] = "mse"
+    """What an error costs: its square, or beyond `loss.delta` only as much as its size."""
+    delta: PositiveFloat | None = None
+    """Where `huber` and `smooth_l1` become straight. Not given: 0.1."""
+    weighting: Literal["even", "min_snr", "soft_min_snr", "debiased", "bell"] | None = None
+    """How much each noise level counts. Not given: `min_snr`; `even` where pictures become noise on straight lines (SD3, FLUX) or no
+    signal is left at the end."""
+    min_snr_gamma: PositiveFloat | Literal["auto"] | None = "auto"
+    """Cap on the weight of easy noise levels (Hang et al. 2023). `auto`: 5, where it applies; `null` for the plain error."""
+    times: Literal["uniform", "logit_normal", "mode", "cosmap"] | None = None
+    """Which noise levels are trained more often. Not given: as the family was trained."""
+    mean: float | None = None
+    """Of `logit_normal`: above 0 for more noise. (`--logit_mean` of diffusers' scripts counts the other way round, and is read so.)"""
+    std: PositiveFloat | None = None
+    """Of `logit_normal`."""
+    mode_scale: float | None = Field(None, ge=-1, le=1.75)
+    """Of `mode`: above 0 for more of the middle, below for more of both ends."""
+    shift: PositiveFloat | None = None
+    """Above 1 for more noise, as larger pictures need. Not given: the family's."""
+    noise_offset: float = Field(0.0, ge=0, le=1)
+    """Share of noise that is the same all over a picture (Guttenberg 2023): very dark and very bright pictures are learned better."""
+    zero_terminal_snr: bool = False
+    """Let the noise end without a trace of the picture (Lin et al. 2023), in training and in drawing: for bases that predict v."""
     caption_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of samples shown without their caption."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_scripts(cls, tree: object) -> object:
+        """`none` of diffusers' scripts draws all times alike, and a time of 1 is data there."""
+        if not isinstance(tree, dict):
+            return tree
+        own = {name: value for name, value in tree.items() if name != "logit_mean"}
+        if own.get("times") == "none":
+            own["times"] = "uniform"
+        if "logit_mean" not in tree:
+            return own
+        if "mean" in tree:
+            raise ValueError("mean and logit_mean say the same in two ways; give one")
+        return own | {"mean": -float(tree["logit_mean"])}
 
 
 class Prior(Config):
@@ -107,6 +150,13 @@ class Train(Config):
     """Names all randomness of the run; the same seed on the CPU gives the same file."""
     precision: Literal["auto", "fp32", "bf16", "no"] = "auto"
     """Of the forward pass; the trained weights are float32 always. `auto` measures the device."""
+    frozen: Literal["auto", "fp32", "bf16"] = "auto"
+    """How the denoiser's own weights are held where they stay as they are. `auto`: `bf16` where the forward pass is in bf16, which would
+    round them at every use; half the memory, and the same numbers."""
+    quantise: Literal["nf4", "int8", "fp8"] | None = None
+    """Hold the denoiser's own weights in so few bits, where they stay as they are; needs a GPU and `pip install 'aquatint[quant]'`."""
+    gradient_checkpointing: bool = False
+    """Compute layers a second time instead of keeping their results: less memory, about a third more time, the same numbers."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the trained weights, which is then what is sampled and saved."""
     resume: bool = False
@@ -160,8 +210,17 @@ class Train(Config):
         "max_train_steps": "steps",
         "lr_scheduler": "optimizer.schedule",
         "lr_warmup_steps": "optimizer.warmup_steps",
+        "lr_num_cycles": "optimizer.num_cycles",
+        "lr_power": "optimizer.power",
+        "use_8bit_adam": "optimizer.name=adamw8bit",
+        "adam_weight_decay": "optimizer.weight_decay",
         "max_grad_norm": "optimizer.max_norm",
         "snr_gamma": "loss.min_snr_gamma",
+        "weighting_scheme": "loss.times",
+        "logit_mean": "loss.logit_mean",
+        "logit_std": "loss.std",
+        "mode_scale": "loss.mode_scale",
+        "noise_offset": "loss.noise_offset",
         "mixed_precision": "precision",
         "rank": "method.rank",
         "train_text_encoder": "method.text_encoder",

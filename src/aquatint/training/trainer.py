@@ -4,10 +4,10 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,8 @@ class Trainer:
         self._names = {id(p): name for name, p in self.parameters.items()}
         for group in self.optimizer.param_groups:
             group["peak_lr"] = group["lr"]
+        self._begun = checkpoint.numbers(self.optimizer)
+        self._switch("train")
 
     def run(self) -> Iterator[Event]:
         """Yields `Started`, one `Stepped` or `Skipped` a step, `Saved`, and `Finished` or `Stopped`.
@@ -119,9 +121,20 @@ class Trainer:
             if saved_at != self.step and not latest[-1]:
                 self.save()
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the trained tensors hold their moving average, if the run keeps one."""
-        return self.average.in_place() if self.average else nullcontext()
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the trained tensors hold their moving average, if the run or its optimizer keeps one."""
+        self._switch("eval")
+        try:
+            with self.average.in_place() if self.average else nullcontext():
+                yield
+        finally:
+            self._switch("train")
+
+    def _switch(self, mode: Literal["train", "eval"]) -> None:
+        """Optimizers without a schedule step from other weights than those that they find best (Defazio et al. 2024)."""
+        if hasattr(self.optimizer, mode):
+            getattr(self.optimizer, mode)()
 
     def save(self) -> Path:
         """Written by one process; every process holds the same weights."""
@@ -144,7 +157,7 @@ class Trainer:
         return self.step == self.num_steps or (self.save_every > 0 and self.step % self.save_every == 0)
 
     def _state(self) -> checkpoint.State:
-        optimizer = checkpoint.optimizer_tensors(self.optimizer, self._names)
+        optimizer = checkpoint.optimizer_tensors(self.optimizer, self._names, begun=self._begun)
         average = self.average.average if self.average else {}
         return checkpoint.State(step=self.step, trained=dict(self.parameters), optimizer=optimizer, average=average, facts=self.facts)
 
