@@ -30,8 +30,8 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
     """Then there must be a trigger, and prompts with it do not mean what they meant to the base."""
     keeps_rest: ClassVar[bool] = False
     """Then every prompt without the trigger stays as it was, and there is nothing for a prior to keep."""
-    lr_follows_width: ClassVar[bool] = True
-    """Whether `default_lr` is meant for Stable Diffusion's width, and more for a narrower network; else it is the same for every base."""
+    width_power: ClassVar[float] = 1.0
+    """`default_lr` is meant for Stable Diffusion's width; narrower networks get this power of their share of it more. 0: all the same."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Files that `save` writes beside the one it returns."""
 

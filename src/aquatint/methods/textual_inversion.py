@@ -27,7 +27,7 @@ class TextualInversion(LearnsWord, kind="textual_inversion"):
     """Tokens that the new word consists of."""
 
     keeps_rest: ClassVar = True
-    lr_follows_width: ClassVar = False
+    width_power: ClassVar = 0.0
 
     @property
     def keeps_base(self) -> bool:

@@ -44,8 +44,10 @@ class Given:
     """Whether pictures of a class are to be kept."""
 
 
-def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int | None, resolution_px: int, num_parts: int) -> Derived:
-    """`width` is the denoiser's widest layer, None where the rate does not depend on it; `num_parts` is processes times accumulation."""
+def derive(
+    num_pictures: int, *, given: Given, standard_lr: float, width: int, width_power: float, resolution_px: int, num_parts: int
+) -> Derived:
+    """`width` is the denoiser's widest layer; `num_parts` is processes times accumulation."""
     reasons: list[str] = []
     num_prior = given.num_prior
     if num_prior is None:
@@ -65,13 +67,13 @@ def derive(num_pictures: int, *, given: Given, standard_lr: float, width: int | 
     steps = given.steps or math.ceil(max(LEAST_SHOWN, SHOWN_EACH * num_pictures) / (global_batch * passes))
     if given.steps is None:
         reasons.append(f"steps={steps}: {num_pictures} pictures, seen {steps * global_batch / num_pictures:.0f} times each")
-    lr = given.lr or _lr(standard_lr, width)
+    lr = given.lr or _lr(standard_lr, width=width, power=width_power)
     if given.lr is None:
         scaled = f"{standard_lr:g} at width {STANDARD_WIDTH}; this model's is {width}, and a narrower one takes more (Yang et al. 2022)"
-        reasons.append(f"lr={lr:g}: {scaled if width else 'the same for every base'}")
+        reasons.append(f"lr={lr:g}: {scaled if width_power else 'the same for every base'}")
     repeats = derived_repeats(num_pictures, global_batch)
     return Derived(steps, batch_size, lr, repeats, steps // 20, num_prior, tuple(reasons))
 
 
-def _lr(standard: float, width: int | None) -> float:
-    return min(LARGEST_LR, float(f"{standard * max(1.0, STANDARD_WIDTH / width):.1e}")) if width else standard
+def _lr(standard: float, *, width: int, power: float) -> float:
+    return min(LARGEST_LR, float(f"{standard * max(1.0, STANDARD_WIDTH / width) ** power:.1e}")) if power else standard

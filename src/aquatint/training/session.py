@@ -158,7 +158,7 @@ class Session:
         return derive(
             self.num_training, given=Given(config.steps, config.batch_size, lr, num_prior, config.trigger, has_class),
             standard_lr=config.method.default_lr * RATES.get(config.optimizer.name, 1),
-            width=self.bundle.width if config.method.lr_follows_width else None, resolution_px=self.resolution_px,
+            width=self.bundle.width, width_power=config.method.width_power, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
 
