@@ -14,6 +14,7 @@ from typing import Any
 from aquatint.annotations import is_flag, item, literals, mapping, members, section, sequence, variant_of
 from aquatint.config import Choice, Config, Problem
 from aquatint.plain_text import Plain, load_yaml, number_or_word, settle
+from aquatint.presets import meant
 
 ASSIGNMENT = re.compile(r"(?P<key>[A-Za-z_][\w.-]*)=(?P<value>.*)", re.DOTALL)
 OPTION = re.compile(r"--(?P<key>[A-Za-z_][\w.-]*)(=(?P<value>.*))?", re.DOTALL)
@@ -44,9 +45,10 @@ def read_tree(cls: type[Config], arguments: Sequence[str], *, files: Sequence[Pa
         sources.append([a for name, value in content.items() for a in assign(cls, name, value=value)])
     for source in [*sources, given]:
         problems += contradictions(source)
-        for assignment in sorted(source, key=lambda a: (a.parts[-1] != "kind", len(a.parts))):
-            _put(cls, tree, assignment=assignment)
-            spellings[".".join(assignment.parts)] = assignment.spelling
+        for layer in _layers(cls, source):
+            for assignment in sorted(layer, key=lambda a: (a.parts[-1] != "kind", len(a.parts))):
+                _put(cls, tree, assignment=assignment)
+                spellings[".".join(assignment.parts)] = assignment.spelling
     return settle(tree, cls), spellings, problems
 
 
@@ -120,6 +122,18 @@ def contradictions(source: Sequence[Assignment]) -> list[Problem]:
                 both = f"{above.spelling}={above.value} and {a.spelling}={a.value}"
                 problems.append(Problem(".".join(a.parts), f"given together with a value for the whole section: {both}"))
     return problems
+
+
+def _layers(cls: type[Config], source: Sequence[Assignment]) -> list[list[Assignment]]:
+    """What the presets of a source stand for, and above it what else the source says."""
+    named = {a.parts: meant(cls, ".".join(a.parts).removesuffix(".kind"), value=a.value) for a in source}
+    beneath = [
+        each
+        for a in source
+        for path, value in (named[a.parts] or {}).items()
+        for each in assign(cls, path, value=Plain(value) if isinstance(value, str) else value, spelling=a.spelling)
+    ]
+    return [beneath, [a for a in source if named[a.parts] is None]]
 
 
 def _alternatives(cls: type[Config]) -> list[type[Config]]:

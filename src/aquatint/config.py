@@ -24,6 +24,8 @@ class Config(BaseModel):
 
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other tools' names -> dotted paths of ours. A target `path=value` makes the name a switch for that value."""
+    presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    """Setting -> names that may stand for a value of it -> the settings that each means, by dotted path. What the user says goes above."""
     main: ClassVar[tuple[str, ...]] = ()
     """Dotted paths of the dozen settings that `--help` shows."""
     positional: ClassVar[tuple[str, ...]] = ()
@@ -47,6 +49,9 @@ class Config(BaseModel):
 
         Raises SettingsError with `problems` and all that validation finds.
         """
+        from aquatint.presets import spelled_out
+
+        tree = spelled_out(cls, tree)
         try:
             config = cls.model_validate(tree)
         except ValidationError as error:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from aquatint.annotations import literals, members, section, variant_of
 from aquatint.config import Choice, Config, Problem
-from aquatint.names import near
+from aquatint.names import near, nearest
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ def explain_fields(cls: type[Config]) -> list[Setting]:
     aliases: dict[str, list[str]] = {}
     for alias, target in cls.aliases.items():
         aliases.setdefault(target.partition("=")[0], []).append(alias)
-    return [replace(row, is_main=row.path in cls.main, aliases=tuple(aliases.get(row.path, ()))) for row in rows.values()]
+    presets = {path: tuple(names) for path, names in cls.presets.items()}
+    return [
+        replace(row, is_main=row.path in cls.main, aliases=tuple(aliases.get(row.path, ())), values=row.values + presets.get(row.path, ()))
+        for row in rows.values()
+    ]
 
 
 def problems_of(cls: type[Config], error: ValidationError, *, tree: Mapping[str, Any], spellings: Mapping[str, str]) -> list[Problem]:
@@ -53,6 +57,9 @@ def problems_of(cls: type[Config], error: ValidationError, *, tree: Mapping[str,
             text = f"is required{_example(cls, path)}"
         else:
             text = _message(fault["msg"])
+            if path in cls.presets and "unknown kind" in text:
+                given = fault["input"]["kind"] if isinstance(fault["input"], Mapping) else fault["input"]
+                text = f"unknown kind {given!r}{nearest(str(given), _values(cls, path))}"
         found.setdefault(path, []).append(text)
         is_told = isinstance(fault["input"], Mapping) and not isinstance(fault["input"].get("kind"), type(None))
         if fault["type"] != "missing" and path and not is_told:
@@ -60,6 +67,10 @@ def problems_of(cls: type[Config], error: ValidationError, *, tree: Mapping[str,
             as_written = f" as {spelling}" if spelling.lstrip("-").replace("-", "_") != path else ""
             givens[path] = f" (given {_shorten(fault['input'])}{as_written})"
     return [Problem(path, f"{', or '.join(dict.fromkeys(texts))}{givens.get(path, '')}") for path, texts in found.items()]
+
+
+def _values(cls: type[Config], path: str) -> tuple[str, ...]:
+    return next((row.values for row in explain_fields(cls) if row.path == path), ())
 
 
 def _rows(cls: type[Config], prefix: str, *, kinds: tuple[str, ...]) -> Iterator[Setting]:

@@ -88,6 +88,18 @@ def test_so_many_of_them_and_of_no_weight_none(line: list[str], photos: Path, ti
     assert any(bool((tensor != with_prior[name]).any()) for name, tensor in same.items())
 
 
+def test_those_that_are_missing_are_drawn_by_the_prompt(line: list[str], others: Path, tmp_path: Path) -> None:
+    """For either way of keeping them; the folder stays as it is. Its captions give way to the prompt."""
+    before = content(others)
+    for preserve in ("outputs", "pictures"):
+        out = tmp_path / preserve
+        assert run(["train", *line, "--num_class_images=6", "--class_prompt=a square", f"prior.preserve={preserve}", f"out={out}"]) == 0
+        assert "prior: your 4 pictures, and 2 that the base draws" in texts(out)
+        assert not any("without a caption" in text for text in texts(out))
+        assert (events(out, "Stepped")[0]["prior_loss"] < 1e-9) == (preserve == "outputs")
+    assert content(others) == before
+
+
 def test_a_resume_with_other_pictures_is_refused(line: list[str], others: Path, tmp_path: Path) -> None:
     out, aside = tmp_path / "run", shutil.copytree(others, tmp_path / "aside")
     begun = train.run(Train.read([*line, f"out={out}"]))

@@ -15,7 +15,7 @@ WITH_TEXT = [
 ]
 FIXED = {"flux": {"prompt_embeds"}}
 """What comes from encoders that no method trains."""
-LR = {"lora": 1e-2, "full": 1e-3}
+LR = {"lora": 1e-2, "full": 1e-3, "textual_inversion": 1.0}
 
 each = pytest.mark.parametrize(("case", "method"), MATRIX)
 each_with_text = pytest.mark.parametrize(("case", "method"), WITH_TEXT)
@@ -37,9 +37,9 @@ def test_the_matrix_is_complete():
     print("\n".join(f"{case:12} {method}" for case, method in MATRIX))
     print("\n".join(f"{case:12} {method}: {misfit(case, Method.resolve(method))}" for case, method in REFUSED))
     assert set(CASES) == {"sd", "sdxl", "sd3", "flux", "ddpm", "ddpm-classes", "ldm", "ldm-text", "dit"}
-    assert set(METHODS) == {"full", "lora", "pivotal"}
-    assert (len(MATRIX), len(REFUSED)) == (22, 5)
-    assert len(WITH_TEXT) == 12
+    assert set(METHODS) == {"full", "lora", "pivotal", "textual_inversion"}
+    assert (len(MATRIX), len(REFUSED)) == (22, 14)
+    assert len(WITH_TEXT) == 10
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -13,11 +13,13 @@ from aquatint.cli import run
 from aquatint.config import SettingsError
 from aquatint.errors import BadSetting, Unproven
 from aquatint.evaluation import proof
-from aquatint.methods.pivotal import FILE, WORD, Pivotal
+from aquatint.methods._words import FILE
+from aquatint.methods.pivotal import Pivotal
 from aquatint.registry import families
 from aquatint.training.preflight import check
 from aquatint.training.settings import Train
 
+WORD = "word_0"
 SD = families["sd"]
 
 

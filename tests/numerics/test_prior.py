@@ -17,7 +17,7 @@ from aquatint.generation.drawing import draw_latents
 from aquatint.methods.lora import LoRA
 from aquatint.training import prior as prior_module
 from aquatint.training.batch import AnyBatch, Batch, joined, together
-from aquatint.training.prior import LESSONS_EACH, Asking, Prior, PriorSource, prompts
+from aquatint.training.prior import LESSONS_EACH, Asking, Pictured, Prior, PriorSource, prompts, taught
 
 NUM = 10
 OBJECTIVE = sd.tiny().objective
@@ -79,6 +79,31 @@ def test_lessons_are_what_the_base_says_with_the_prompt_and_without(bundle: Bund
             words = bundle.pipeline.encode_prompt(asked.prompts[lesson], "cpu", 1, do_classifier_free_guidance=False)[0]
             output = bundle.denoiser(x_t, index, encoder_hidden_states=words).sample
         assert torch.allclose(asked.outputs[lesson], output, atol=1e-5)
+
+
+@pytest.mark.parametrize("split", [(4, 1, 1), (1, 2, 2)])
+def test_pictures_are_lessons_as_the_users_are(split: tuple[int, int, int], bundle: Bundle, asked: Prior) -> None:
+    """DreamBooth's: at the noise of the step the noise is wanted (the truth is diffusers' scheduler), and all come equally often."""
+    pictures = [Pictured(str(i), request.prompt, asked.latents[i], "") for i, request in enumerate(WANTED)]
+    prior = taught(pictures, asked.conditionings, seed=3)
+    size, num_micro, num_processes = split
+    seen: dict[int, tuple[str, torch.Tensor]] = {}
+    for rank in range(num_processes):
+        for batch in PriorSource(prior, bundle.objective, size, num_micro, rank, num_processes, weight=0.5)(7):
+            random = SampleRandom(5, 7, batch.slots)
+            lesson, told = batch.lesson(bundle.objective, random), batch.told(lambda prompts: pytest.fail("encoded beforehand"))
+            eps, index = random.normal("noise", (4, 8, 8)), (lesson.t_B * 1000).round().long() - 1
+            own = [asked.latents[[request.prompt for request in WANTED].index(prompt)] for prompt in batch.prompts]
+            assert torch.equal(lesson.wanted_BCHW, eps)
+            assert torch.allclose(lesson.x_t_BCHW, bundle.pipeline.scheduler.add_noise(torch.cat(own), eps, index), atol=1e-5)
+            words = [asked.conditionings[prompt]["prompt_embeds"] for prompt in batch.prompts]
+            assert torch.equal(told["prompt_embeds"], torch.cat(words))
+            assert (batch.num_own, batch.total_weight, batch.weight_B.tolist()) == (0, 4.0, [0.5] * size)
+            seen |= {slot: (prompt, x_t) for slot, prompt, x_t in zip(batch.slots, batch.prompts, lesson.x_t_BCHW, strict=True)}
+    assert Counter(prompt for prompt, _ in seen.values()) == {"a fox": 2, "a red door": 2}
+    whole = PriorSource(prior, bundle.objective, 4, 1, 0, 1, weight=0.5)(7)[0]
+    expected = whole.lesson(bundle.objective, SampleRandom(5, 7, whole.slots)).x_t_BCHW
+    assert torch.equal(torch.stack([seen[slot][1] for slot in whole.slots]), expected)
 
 
 def test_an_untouched_network_has_nothing_to_mend_and_a_changed_one_has(bundle: Bundle, asked: Prior) -> None:

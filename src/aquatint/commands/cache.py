@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from aquatint.core.memory import unswept
 from aquatint.training.settings import Train
+
+if TYPE_CHECKING:
+    from aquatint.training.prior import Prior
 
 
 class Cache(Train):
@@ -28,7 +32,16 @@ def run(config: Cache) -> Iterator[str]:
     session.prepare()
     views = sum(map(len, session.examples.views))
     told = f", {counted(len(session.examples.conditionings), 'text')}" if session.examples.conditionings else ""
-    asked = f", {counted(len(session.prior.outputs), 'answer')} of the base" if session.prior else ""
-    yield f"{counted(len(checked.records), 'picture')} in {counted(views, 'view')}{told}{asked}: {perf_counter() - begun:.1f} s"
+    told += _asked(session.prior)
+    yield f"{counted(len(checked.records), 'picture')} in {counted(views, 'view')}{told}: {perf_counter() - begun:.1f} s"
     yield f"kept in {default_root()}"
     session.runtime.close()
+
+
+def _asked(prior: Prior | None) -> str:
+    from aquatint.data.findings import counted
+
+    if prior is None:
+        return ""
+    outputs, pictures = len(prior.outputs), len(prior.latents)
+    return f", {counted(outputs, 'answer')} of the base" if outputs else f", {counted(pictures, 'picture')} to keep"

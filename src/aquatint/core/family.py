@@ -148,6 +148,8 @@ class ModelFamily(Protocol):
     """Image sides must be divisible by this, whatever the checkpoint; `Bundle.side_multiple` is exact."""
     text_parts: tuple[str, ...]
     """The pipeline's text encoders that can be trained or learn a word."""
+    no_own_word: str | None
+    """Why these cannot be taught a word of the user's own that stock pipelines load; None where they can."""
     lora_targets: tuple[str, ...]
     """Names (last parts) of the denoiser's layers that LoRA adapts when the user names none."""
     convolution_targets: tuple[str, ...]

@@ -30,6 +30,12 @@ class Lesson:
         mask = None if self.mask_B1HW is None else self.mask_B1HW.to(device)
         return Lesson(self.x_t_BCHW.to(device), self.t_B.to(device), self.wanted_BCHW.to(device), mask)
 
+    def repeated(self, num: int) -> "Lesson":
+        """One lesson as a batch of the same."""
+        parts = (self.x_t_BCHW, self.t_B, self.wanted_BCHW)
+        x_t, t, wanted = (part.expand(num, *part.shape[1:]) for part in parts)
+        return Lesson(x_t, t, wanted, None if self.mask_B1HW is None else self.mask_B1HW.expand(num, -1, -1, -1))
+
     def __add__(self, other: "Lesson") -> "Lesson":
         pairs = ((self.x_t_BCHW, other.x_t_BCHW), (self.t_B, other.t_B), (self.wanted_BCHW, other.wanted_BCHW))
         x_t, t, wanted = (torch.cat(pair) for pair in pairs)

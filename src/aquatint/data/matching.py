@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from aquatint.data.captions import SIDECARS, TABLES, Row, caption_of, same, sidecar_rows, stem_of, table_rows, words_of, words_of_folder
+from aquatint.data.captions import (
+    SIDECARS,
+    TABLES,
+    Row,
+    caption_of,
+    mention,
+    same,
+    sidecar_rows,
+    stem_of,
+    table_rows,
+    words_of,
+    words_of_folder,
+)
 from aquatint.data.findings import Finding, counted, listed
 from aquatint.data.json_captions import json_rows
 from aquatint.data.settings import Images
@@ -82,7 +94,7 @@ def _unused(images: Images, trigger: str | None) -> list[Finding]:
     template = images.template
     if template is None:
         return []
-    if trigger is not None and "{trigger}" not in template:
+    if trigger is not None and "{trigger}" not in template and not mention(trigger).search(template):
         what = f"{template!r} has no {{trigger}}, so {trigger!r} would never be learned"
         return [Finding("error", "images.template", what, "add {trigger}")]
     if trigger is None and "{trigger}" in template:

@@ -89,7 +89,7 @@ def file_table(run_dir: Path) -> list[tuple[str, str]]:
         "pytorch_lora_weights.safetensors": "the result: what was trained, in the form that diffusers loads",
         "adapter": "the result: what was trained, in the form that PEFT loads",
         "pytorch_lora_weights_kohya.safetensors": "the same for ComfyUI, A1111 and Forge",
-        "learned_embeds.safetensors": "the trigger as a word of its own; the result needs it too",
+        "learned_embeds.safetensors": "the trigger as a word of its own; without it the trigger means nothing",
         "model": "the result: a whole model, in the form that diffusers loads",
         "before_after.png": "what the same seeds draw before and after",
         "report.html": "the run in pictures and numbers; opens in a browser, loads nothing",

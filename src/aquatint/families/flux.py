@@ -27,6 +27,7 @@ pixel_multiple = 16
 lora_targets = _clip_and_t5.lora_targets
 convolution_targets = ()
 text_parts = ("text_encoder",)
+no_own_word = "T5 reads its prompts and learns no words; of CLIP, which does, one pooled vector is all that it is told"
 text_targets = _clip.text_targets
 
 PATCH = 2

@@ -19,6 +19,7 @@ pixel_multiple = 8
 lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 convolution_targets = ("conv1", "conv2", "conv_shortcut", "proj_in", "proj_out")
 text_parts = ("text_encoder",)
+no_own_word = None
 text_targets = _clip.text_targets
 
 encode_images, decode_latents = _autoencoder.encode_images, _autoencoder.decode_latents

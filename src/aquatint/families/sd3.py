@@ -25,6 +25,7 @@ pixel_multiple = 16
 lora_targets = _clip_and_t5.lora_targets
 convolution_targets = ("pos_embed.proj",)
 text_parts = ("text_encoder", "text_encoder_2")
+no_own_word = "stock diffusers loads no learned word into its pipeline"
 text_targets = _clip.text_targets
 
 T5_TOKENS = 256

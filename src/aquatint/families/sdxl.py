@@ -30,6 +30,7 @@ pixel_multiple = 8
 lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 convolution_targets = ("conv1", "conv2", "conv_shortcut")
 text_parts = ("text_encoder", "text_encoder_2")
+no_own_word = None
 text_targets = _clip.text_targets
 
 encode_images, decode_latents = _autoencoder.encode_images, _autoencoder.decode_latents

@@ -28,6 +28,10 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
 
     learns_trigger: ClassVar[bool] = False
     """Then there must be a trigger, and prompts with it do not mean what they meant to the base."""
+    keeps_rest: ClassVar[bool] = False
+    """Then every prompt without the trigger stays as it was, and there is nothing for a prior to keep."""
+    width_power: ClassVar[float] = 1.0
+    """`default_lr` is meant for Stable Diffusion's width; narrower networks get this power of their share of it more. 0: all the same."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Files that `save` writes beside the one it returns."""
 

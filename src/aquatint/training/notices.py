@@ -30,12 +30,13 @@ def findings(found: Sequence[Finding], records: Sequence[ImageRecord], *, num_tr
         yield Noted(step=0, text=str(finding), is_warning=finding.level != "note")
 
 
-def pictures_of_prior(records: Sequence[ImageRecord], *, num_found: int) -> Iterator[Noted]:
-    """Which of the user's regularisation pictures take part."""
+def pictures_of_prior(records: Sequence[ImageRecord], *, num_found: int, num: int) -> Iterator[Noted]:
+    """Which of the user's regularisation pictures take part, where the prior has `num` in all."""
     if records:
-        num = len(records)
-        which = counted(num, "picture") if num == num_found else f"{num_found:,} pictures, drawn by the seed"
-        yield note(f"prior: {'' if num == num_found else f'{num:,} of '}your {which}")
+        yours = len(records)
+        which = counted(yours, "picture") if yours == num_found else f"{num_found:,} pictures, drawn by the seed"
+        drawn = f", and {num - yours:,} that the base draws" if num > yours else ""
+        yield note(f"prior: {'' if yours == num_found else f'{yours:,} of '}your {which}{drawn}")
 
 
 def windows(bundle: Bundle) -> Iterator[Noted]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aquatint.config import Problem, SettingsError
+from aquatint.data import sources
 from aquatint.data.captions import mention
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
@@ -49,12 +50,16 @@ def check(config: Train) -> Checked:
     wanted = room(config, base.family) if base else None
     misfit = _misfit(config, base) if base else None
     export, disk = _export_problem(config, base), _disk_problem(config, folder, wanted=wanted)
-    problems += filter(None, (misfit, _trigger_problem(config), _resolution_problem(config, base), export, disk))
+    of_prior, size = _prior_problem(config, base), _resolution_problem(config, base)
+    problems += filter(None, (misfit, _trigger_problem(config), of_prior, size, export, disk))
     problems += conflicts(config)
     if problems or scanned is None or base is None:
         raise SettingsError(problems)
     findings = (*scanned.findings, *prior.findings, *_prior_doubts(config, scanned.records, prior=prior.records))
-    return Checked(config.model_copy(update={"out": folder.path, "family": base.name}), scanned.records, findings, folder, prior.records)
+    settled: dict[str, object] = {"out": folder.path, "family": base.name}
+    if _is_drawn(config, prior):  # there may be pictures in that folder when the run goes on
+        settled["prior"] = config.prior.model_copy(update={"data": None})
+    return Checked(config.model_copy(update=settled), scanned.records, findings, folder, prior.records)
 
 
 def _out(config: Train, problems: list[Problem]) -> Path:
@@ -92,16 +97,24 @@ def _prior(config: Train, problems: list[Problem], *, told: str) -> Scan:
     prior = config.prior
     if not (prior.data and prior.weight and prior.num != 0):
         return Scan((), ())
+    if prior.prompt and sources.is_bare(prior.data):
+        return Scan((), (Finding("note", str(prior.data), "holds no pictures; the base draws them, and nothing is written there"),))
     try:
         found = scan(prior.data, config.prior_images, reads_captions=told != "nothing")
     except BadData as error:
         problems.append(Problem("prior.data", str(error)))
         return Scan((), ())
-    if prior.num and prior.num > len(found.records):
-        advice = f"ask for no more, or leave prior.num out for all {len(found.records):,}"
+    if prior.num and prior.num > len(found.records) and not prior.prompt:
+        advice = f"ask for no more, leave prior.num out for all {len(found.records):,}, or give a prior.prompt to draw the others by"
         problems.append(Problem("prior.num", f"{prior.num:,} pictures are asked for and {prior.data} has {len(found.records):,}; {advice}"))
     findings = [replace(each, file=_below(prior.data, each.file)) for each in found.findings]
     return Scan(found.records, tuple(findings))
+
+
+def _is_drawn(config: Train, scanned: Scan) -> bool:
+    """Whether the base draws all pictures of the prior, although a folder is given."""
+    prior = config.prior
+    return bool(prior.data and prior.prompt and prior.weight and prior.num != 0 and not scanned.records)
 
 
 def _below(source: Path, name: str) -> str:
@@ -154,6 +167,25 @@ def _trigger_problem(config: Train) -> Problem | None:
     if plain == config.trigger:
         return None
     return Problem("trigger", f"{config.trigger!r} would be cut up: tokenizers read lower case with single spaces; write {plain!r}")
+
+
+def _prior_problem(config: Train, base: Recognised | None) -> Problem | None:
+    """What the pictures of the class cannot be drawn by, or would not serve for."""
+    prior, kind = config.prior, config.method.kind
+    if not prior.weight or prior.num == 0:
+        return None
+    asked = [name for name in ("data", "num", "prompt") if getattr(prior, name)]
+    if config.method.keeps_rest and asked:
+        text = f"method={kind} leaves every prompt without the trigger as it was, so nothing needs to be kept; leave it out"
+        return Problem(f"prior.{asked[0]}", text)
+    if prior.preserve == "pictures" and not (prior.prompt or prior.data):
+        example = "prior.prompt='a photo of a dog'"
+        return Problem("prior.prompt", f"what class is it that you teach? Write {example}; or prior.preserve=outputs, which needs no class")
+    if prior.prompt and base and base.told != "text":
+        return Problem("prior.prompt", f"{config.base} reads no text; give pictures of the class instead (prior.data=FOLDER)")
+    if prior.prompt and config.trigger and mention(config.trigger).search(prior.prompt):
+        return Problem("prior.prompt", f"{prior.prompt!r} holds {config.trigger}, which is to be learned; name its class alone")
+    return None
 
 
 def _resolution_problem(config: Train, base: Recognised | None) -> Problem | None:

@@ -1,8 +1,8 @@
 """Prior preservation: beside the user's pictures the network repeats what the base itself said, so that the rest stays.
 
-Dreambooth (Ruiz et al. 2023) shows pictures that the base has drawn as if they were the truth. Here the network is held to
-the base's own outputs on them (Hinton et al. 2015; Li & Hoiem 2016), with the prompt and, as often, without: what the
-network says to the empty prompt is what guidance subtracts, and a subject that leaks into it is taken out of its own pictures.
+DreamBooth (Ruiz et al. 2023) shows pictures that the base has drawn as if they were the truth; so does `prior.preserve=pictures`. Else
+the network is held to the base's own outputs on them (Hinton et al. 2015; Li & Hoiem 2016), with the prompt and, as often, without:
+what the network says to the empty prompt is what guidance subtracts, and a subject that leaks into it is taken out of its own pictures.
 
 The prompts need no words from the user: they are the captions with another word in the trigger's place, taken from the
 commonest words of the base's own tokenizer. The user may also give pictures, with their captions, for the base to be asked about.
@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aquatint.core.family import Bundle, Conditioning, ModelFamily
+from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
 from aquatint.core.fingerprint import identity
 from aquatint.core.objective import Lesson, Objective
 from aquatint.core.process import perturb
@@ -28,7 +28,7 @@ from aquatint.data.captions import mention
 from aquatint.data.records import ImageRecord
 from aquatint.data.transforms import record_views
 from aquatint.generation.drawing import draw_latents
-from aquatint.training.batch import Encode, together
+from aquatint.training.batch import Batch, Encode, together
 from aquatint.training.encoding import Encoding
 
 NUM_WORDS = 120
@@ -43,23 +43,27 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Prior:
-    """What the base said: lesson i is about picture i modulo their number."""
+    """Lesson i is about picture i modulo their number: what the base said of it, or the picture itself."""
 
     latents: Sequence[Tensor]
     """The pictures, the base's own or the user's, each (1, C, H, W)."""
     prompts: Sequence[str]
-    """Of each lesson; empty for every other round through the pictures, where that means something."""
+    """Of each lesson; of the base's outputs empty for every other round through the pictures, where that means something."""
     outputs: Sequence[Tensor]
-    """The base's output in each lesson, (1, C, H, W)."""
+    """The base's output in each lesson, (1, C, H, W). None at all: each picture is one lesson, at a noise of every step's own."""
     conditionings: dict[str, Conditioning]
     """Empty when the text encoder is trained."""
     seed: int
     names: Sequence[str] = ()
     """Of the pictures."""
 
+    def shown(self, lessons: Sequence[int]) -> Tensor:
+        """Their pictures, (B, C, H, W)."""
+        return torch.cat([self.latents[i % len(self.latents)] for i in lessons])
+
     def noised(self, objective: Objective, lessons: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(x_t, t) of these lessons, the same in every step that they come up."""
-        x_0 = torch.cat([self.latents[i % len(self.latents)] for i in lessons])
+        x_0 = self.shown(lessons)
         drawn = SampleRandom(self.seed, 0, [SLOTS_FROM + i for i in lessons])
         t = objective.time(drawn.uniform("prior time"))
         return perturb(objective.process, x_0, eps=drawn.normal("prior noise", x_0.shape[1:]), t=t), t
@@ -93,6 +97,15 @@ class PriorBatch:
 
 
 @dataclass(frozen=True)
+class ClassBatch(Batch):
+    """One micro-batch of pictures that are learned as the user's are, and are none of them."""
+
+    @property
+    def num_own(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
 class PriorSource:
     """Step -> as many lessons as the step has pictures of the user's; a pure function."""
 
@@ -104,20 +117,24 @@ class PriorSource:
     num_processes: int
     weight: float
 
-    def __call__(self, step: int) -> list[PriorBatch]:
+    def __call__(self, step: int) -> list[PriorBatch | ClassBatch]:
         size = self.batch_size * self.num_micro * self.num_processes
         places = range(step * size, (step + 1) * size)
         mine = [range(i, i + self.batch_size) for i in range(self.rank * self.batch_size, size, self.batch_size * self.num_processes)]
         return [self._batch([places[i] for i in part], [SLOTS_FROM + i for i in part], size=size) for part in mine]
 
-    def _batch(self, places: Sequence[int], slots: Sequence[int], *, size: int) -> PriorBatch:
-        prior, num = self.prior, len(self.prior.outputs)
+    def _batch(self, places: Sequence[int], slots: Sequence[int], *, size: int) -> PriorBatch | ClassBatch:
+        prior, num = self.prior, len(self.prior.prompts)
         orders = {place // num: random.Random(key(prior.seed, "prior", place // num)).sample(range(num), num) for place in places}
         lessons = [orders[place // num][place % num] for place in places]
-        x_t, t = prior.noised(self.objective, lessons)
-        prompts, outputs = tuple(prior.prompts[i] for i in lessons), torch.cat([prior.outputs[i] for i in lessons])
+        prompts = tuple(prior.prompts[i] for i in lessons)
+        told = together(prior.conditionings, prompts)
         weights, names = torch.full((len(places),), self.weight), [f"prior/{_name(prior, i % len(prior.latents))}" for i in lessons]
-        return PriorBatch(slots, weights, float(size), names, prompts, together(prior.conditionings, prompts), Lesson(x_t, t, outputs))
+        if not prior.outputs:
+            exact = Encoded(x_0 := prior.shown(lessons), torch.zeros_like(x_0))
+            return ClassBatch(slots, weights, float(size), names, exact, prompts, told)
+        asked = Lesson(*prior.noised(self.objective, lessons), torch.cat([prior.outputs[i] for i in lessons]))
+        return PriorBatch(slots, weights, float(size), names, prompts, told, asked)
 
 
 def _name(prior: Prior, index: int) -> str:
@@ -166,6 +183,12 @@ def pictured(records: Sequence[ImageRecord], encoding: Encoding, *, side_px: int
     ]
 
 
+def taught(pictures: Sequence[Pictured], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
+    """Lessons that take the pictures as they are; nobody is asked."""
+    names, prompts = [picture.name for picture in pictures], [picture.prompt for picture in pictures]
+    return Prior([picture.latents for picture in pictures], prompts, (), conditionings, seed, names)
+
+
 @dataclass(frozen=True)
 class Asking:
     """Puts the questions to the base as it is, before anything is attached; answers are kept in the cache."""
@@ -177,9 +200,12 @@ class Asking:
 
     def prior(self, wanted: Sequence[Request], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
         """About pictures that the base draws first. `conditionings` must hold every prompt and the empty one."""
+        return self.prior_on(self.drawn(wanted), conditionings, seed=seed)
+
+    def drawn(self, wanted: Sequence[Request]) -> list[Pictured]:
+        """The base's own pictures, drawn once and kept."""
         latents = self._drawn(wanted)
-        drawn = [Pictured(str(i), request.prompt, latents[i], repr(request)) for i, request in enumerate(wanted)]
-        return self.prior_on(drawn, conditionings, seed=seed)
+        return [Pictured(str(i), request.prompt, latents[i], repr(request)) for i, request in enumerate(wanted)]
 
     def prior_on(self, pictures: Sequence[Pictured], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
         """About these pictures. `conditionings` must hold every prompt and the empty one."""

@@ -10,23 +10,22 @@ import torch
 
 from aquatint import stopping
 from aquatint.atomic import replacing
-from aquatint.core.family import Bundle, Conditioning, ModelFamily
+from aquatint.core.family import Bundle, ModelFamily
 from aquatint.core.randomness import key
-from aquatint.core.request import Request
 from aquatint.core.rounding import hold, opened, roundable
 from aquatint.data import sources
 from aquatint.data.buckets import Shown, samples
 from aquatint.data.cache import TensorCache
 from aquatint.data.kept import default_root
 from aquatint.data.plan import BatchPlan
-from aquatint.errors import BadRun, BadSetting
+from aquatint.errors import BadRun
 from aquatint.evaluation import proof
 from aquatint.families._quantised import quantised
 from aquatint.families._sources import lasting
 from aquatint.recognition import recognise
 from aquatint.sinks import log
 from aquatint.ticker import Ticker
-from aquatint.training import notices, objectives, provenance, validation
+from aquatint.training import initialiser, notices, objectives, provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
@@ -40,8 +39,8 @@ from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import FINDS_RATE, RATES, build, find
 from aquatint.training.precision import format_of_frozen, is_bf16_fast
 from aquatint.training.preflight import Checked
-from aquatint.training.prior import NUM_STEPS, Asking, Prior, PriorSource, drawn_by_seed, pictured, words_of
-from aquatint.training.prior import prompts as prior_prompts
+from aquatint.training.prior import Asking, Prior, PriorSource, drawn_by_seed, words_of
+from aquatint.training.prior_pictures import PriorPictures, num_asked
 from aquatint.training.results import Results
 from aquatint.training.runtime import Runtime
 from aquatint.training.samples import Sampler, requests
@@ -70,13 +69,15 @@ class Session:
             find(self.config.optimizer.name)
             self._fit()
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
+            self._seek_initialiser()
             self._write_config()
             yield from log(self._events(), self.folder.log)
         self.runtime.close()  # not after an error: the other processes may wait elsewhere, and are ended by the launcher
 
     def _events(self) -> Iterator[Event]:
         yield from notices.findings(self.findings, self.records, num_training=self.num_training)
-        yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures)
+        num_prior = self.derived.num_prior
+        yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures, num=num_prior)
         yield from notices.windows(self.bundle)
         yield from notices.frames(self.bundle, self.records)
         yield from notices.reasons(self.derived.reasons)
@@ -110,6 +111,19 @@ class Session:
         self.examples  # noqa: B018 - made when first asked for
         self.prior  # noqa: B018
 
+    def _seek_initialiser(self) -> None:
+        """The words that are found become settings, so that resuming and repeating begin as this run does."""
+        config = self.config
+        if not initialiser.is_sought(config):
+            return
+        examples, vectors = self.examples, config.method.vectors  # type: ignore[attr-defined]  # of methods that learn a word
+        search = initialiser.Search(
+            self.bundle, self.family, self.cache, self.precision, examples, config.trigger or "", vectors, config.seed
+        )  # fmt: skip
+        with self.runtime.first_alone():
+            self.config, finding = initialiser.chosen(config, search, words=self.words)
+        self.findings = (*self.findings, finding)
+
     # ------------------------------------------------------------------------------------------ parts
 
     @cached_property
@@ -123,7 +137,8 @@ class Session:
             checkpoint_gradients(bundle, reaches_text=self.config.method.encodes_anew)
         if self.config.images.long_captions == "join":  # all prompts of a run alike, so that any of them fit into one batch
             captions = [prompt for record in (*self.records, *self.prior_records) for prompt in record.prompts]
-            needed = max(self.family.num_windows(bundle, prompt) for prompt in [*captions, *self.config.samples.prompts])
+            prompts = [*captions, *self.config.samples.prompts, self.config.prior.prompt or ""]
+            needed = max(self.family.num_windows(bundle, prompt) for prompt in prompts)
             bundle.windows = min(MOST_WINDOWS, needed)
         return bundle.to(self.runtime.device)
 
@@ -145,21 +160,15 @@ class Session:
     @cached_property
     def derived(self) -> Derived:
         config = self.config
-        num_prior = len(self.prior_records) if config.prior.data else self._num_to_draw()
+        num_prior = num_asked(config, self.prior_records, words=self.words)
+        has_class = bool(config.prior.prompt) or config.prior.preserve == "pictures"
         lr = config.lr or (1.0 if config.optimizer.name == FINDS_RATE else None)
         return derive(
-            self.num_training, given=Given(config.steps, config.batch_size, lr, num_prior, config.trigger),
+            self.num_training, given=Given(config.steps, config.batch_size, lr, num_prior, config.trigger, has_class),
             standard_lr=config.method.default_lr * RATES.get(config.optimizer.name, 1),
-            width=self.bundle.width, resolution_px=self.resolution_px,
+            width=self.bundle.width, width_power=config.method.width_power, resolution_px=self.resolution_px,
             num_parts=config.accumulate * self.runtime.num_processes,
         )  # fmt: skip
-
-    def _num_to_draw(self) -> int | None:
-        """Pictures of the base's own that were asked for."""
-        num = self.config.prior.num if self.config.prior.weight else 0
-        if num and not self.words:
-            raise BadSetting(f"prior.num={num}: this base has no words to draw other things by; set prior.num=0")
-        return num if self.words else 0
 
     @cached_property
     def words(self) -> list[str]:
@@ -201,22 +210,11 @@ class Session:
         """What the base says by itself, before anything is attached to it."""
         if not self.derived.num_prior:
             return None
-        config, asking = self.config, Asking(self.bundle, self.family, self.cache, self.precision)
-        if self.prior_records:
-            yours = pictured(self.prior_records, replace(self.encoding, images=config.prior_images), side_px=self.resolution_px)
-            told = self._told([picture.prompt for picture in yours])
-            with self.runtime.first_alone():
-                prior = asking.prior_on(yours, told, seed=config.seed)
-        else:
-            drawn = prior_prompts(self.captions, trigger=config.trigger, words=self.words, num=self.derived.num_prior, seed=config.seed)
-            wanted = [Request(prompt, index, num_steps=NUM_STEPS, scale=config.prior.scale) for index, prompt in enumerate(drawn)]
-            told = self._told(drawn)  # all processes together
-            with self.runtime.first_alone():
-                prior = asking.prior(wanted, told, seed=config.seed)
+        asking = Asking(self.bundle, self.family, self.cache, self.precision)
+        prior = PriorPictures(self.config, self.encoding, asking, self.runtime).prior(
+            self.prior_records, num=self.derived.num_prior, side_px=self.resolution_px, captions=self.captions, words=self.words
+        )
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
-
-    def _told(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
-        return self.encoding.conditionings(sorted({*prompts, *self.encoding.empty}))
 
     @cached_property
     def settled(self) -> Train:

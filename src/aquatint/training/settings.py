@@ -77,10 +77,18 @@ class Loss(Config):
 class Prior(Config):
     num: int | None = Field(None, ge=0)
     """Pictures of the base's own that are drawn once and shown beside yours, so that it keeps what it knew; 0 for none.
-    Not given: 64 for up to 100 pictures with a trigger. With `prior.data`: how many of those, drawn by the seed; not given: all."""
+    Not given: 64 for up to 100 pictures with a trigger, 100 where there is a `prior.prompt`. With `prior.data`: how many of those,
+    drawn by the seed; not given: all."""
+    prompt: str | None = None
+    """What all of them show, such as `a photo of a dog`: the class of what you teach. Not given: your captions, with common words of
+    the base in the trigger's place."""
+    preserve: Literal["outputs", "pictures"] = "outputs"
+    """What is held on to. outputs: what the base says about them, with the prompt and without (Li & Hoiem 2016). pictures: they are
+    learned as if they were true, as DreamBooth does (Ruiz et al. 2023)."""
     data: Path | None = None
     """Pictures of yours to show instead, such as other things of the same class (regularisation pictures): a folder or another
-    source, read as `data` is, with the captions beside them. The network is held to what the base says about them."""
+    source, read as `data` is, with the captions beside them. With a `prior.prompt` the base draws those of `prior.num` that are
+    missing there."""
     weight: float = Field(2.0, ge=0)
     """What they count, beside 1 for your pictures: more keeps more and learns less; 0 is a run without them."""
     scale: float = Field(3.0, ge=0)
@@ -124,7 +132,8 @@ class Train(Config):
     family: str = "auto"
     """The base's architecture; `auto` finds it in the base's own files."""
     method: Method = Field(default="lora", validate_default=True)
-    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own) or `full` (all weights)."""
+    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own), `textual_inversion` (the word alone)
+    or `full` (all weights). `dreambooth` and `dreambooth-lora` are full and LoRA beside pictures of the class (`prior.prompt`)."""
     trigger: str | None = None
     """A rare word that shall stand for what the pictures show, such as `zwx`."""
     out: Path | None = None
@@ -168,8 +177,8 @@ class Train(Config):
 
     @property
     def prior_images(self) -> Images:
-        """How the pictures of `prior.data` are read and shown: each in one way, with its own caption, all of one shape."""
-        text = {"template": None, "caption_shuffle": False, "caption_variants": 1, "allow_missing_captions": True}
+        """How the pictures of `prior.data` are read and shown: each in one way, with its own caption or the prompt, all of one shape."""
+        text = {"template": self.prior.prompt, "caption_shuffle": False, "caption_variants": 1, "allow_missing_captions": True}
         return self.images.model_copy(update={**text, "buckets": False, "crop": "centre", "flip": False, "masks": "ignore"})
 
     @field_validator("resume", mode="before")
@@ -181,6 +190,12 @@ class Train(Config):
         "data", "base", "method", "method.rank", "trigger", "out", "steps", "batch_size", "lr", "seed", "images.resolution",
         "samples.prompts",
     )  # fmt: skip
+    presets: ClassVar = {
+        "method": {
+            "dreambooth": {"method": "full", "prior.preserve": "pictures", "prior.weight": 1.0},
+            "dreambooth-lora": {"method": "lora", "prior.preserve": "pictures", "prior.weight": 1.0},
+        }
+    }
     positional: ClassVar = ("data",)
     aliases: ClassVar = {
         "pretrained_model_name_or_path": "base",
@@ -211,7 +226,10 @@ class Train(Config):
         "mixed_precision": "precision",
         "rank": "method.rank",
         "train_text_encoder": "method.text_encoder",
+        "instance_prompt": "images.template",
+        "with_prior_preservation": "prior.preserve=pictures",
         "class_data_dir": "prior.data",
+        "class_prompt": "prior.prompt",
         "num_class_images": "prior.num",
         "prior_loss_weight": "prior.weight",
         "checkpointing_steps": "checkpoints.every",

@@ -19,6 +19,12 @@ def read(source: str, images: Images) -> Offer:
     return offer
 
 
+def is_bare(source: Path) -> bool:
+    """Whether it is a folder with nothing in it, or none yet."""
+    is_folder = next(kind for kind in KINDS if kind.claims(str(source))) is folder
+    return is_folder and not source.is_file() and not (source.is_dir() and any(source.iterdir()))
+
+
 def lasting(source: Path) -> Path:
     """The same source by a name that holds from any working directory."""
     return source if str(source).startswith(dataset.HUB) else source.absolute()
