@@ -87,11 +87,12 @@ def file_table(run_dir: Path) -> list[tuple[str, str]]:
     """(name, what it is) of the files of a run folder that exist."""
     known = {
         "pytorch_lora_weights.safetensors": "the result: what was trained, in the form that diffusers loads",
+        "adapter": "the result: what was trained, in the form that PEFT loads",
         "learned_embeds.safetensors": "the trigger as a word of its own; the result needs it too",
         "model": "the result: a whole model, in the form that diffusers loads",
-        "before_after.png": "the same prompts and seeds before and after",
+        "before_after.png": "what the same seeds draw before and after",
         "report.html": "the run in pictures and numbers; opens in a browser, loads nothing",
-        "samples": "pictures drawn during training; each PNG holds its prompt, seed and settings",
+        "samples": "pictures drawn during training; each PNG holds what was asked for, its seed too",
         "config.yaml": "the resolved settings; `aquatint train config.yaml out=again` repeats the run",
         "log.jsonl": "everything the run said, one JSON object a line",
         "facts.json": "numbers about the run, for programs",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aquatint.core.family import Bundle, ModelFamily
 
-FILE = "pytorch_lora_weights.safetensors"
+FILE, FOLDER = "pytorch_lora_weights.safetensors", "adapter"
 
 
 class LoRA(Method, kind="lora"):
@@ -84,6 +84,9 @@ class LoRA(Method, kind="lora"):
                 problems.append(f"method.targets: only linear layers and convolutions can be adapted, and {wrong}")
             if target in self.targets and not layers:
                 problems.append(f"method.targets: no layer of {type(module).__name__} is named {target}")
+        if not sizes and not problems:
+            what = f"{type(module).__name__} has no layer named {' or '.join(targets)}"
+            problems.append(f"method.targets: {what}; method.convolutions=true adapts its convolutions, method=full trains all of it")
         smallest = min(sizes, key=lambda name: sizes[name], default=None)
         if smallest and self.rank > sizes[smallest]:
             large = sum(size < self.rank for size in sizes.values())
@@ -102,16 +105,26 @@ class LoRA(Method, kind="lora"):
         return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
     def save(self, bundle: Bundle, out_dir: Path, *, facts: dict[str, str]) -> Path:
-        from aquatint.export.diffusers_lora import write
+        from aquatint.export import diffusers_lora, peft_folder
 
-        scale = (self.alpha or self.rank) / self.rank
-        return write(bundle, out_dir / FILE, rank=self.rank, scale=scale, facts={**facts, "aquatint.alpha": str(self.alpha or self.rank)})
+        if not hasattr(bundle.pipeline, "load_lora_weights"):
+            return peft_folder.write(bundle, out_dir / FOLDER, facts=facts)
+        scale, facts = (self.alpha or self.rank) / self.rank, {**facts, "aquatint.alpha": str(self.alpha or self.rank)}
+        return diffusers_lora.write(bundle, out_dir / FILE, rank=self.rank, scale=scale, facts=facts)
 
     def load(self, bundle: Bundle, saved: Path) -> None:
-        bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)
+        from aquatint.export import peft_folder
+
+        if saved.is_dir():
+            peft_folder.load(bundle, saved)
+        else:
+            bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)
 
     def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
-        return [*pipeline_lines(pipeline, base), f"pipe.load_lora_weights({saved!r})"]
+        from aquatint.export import peft_folder
+
+        lines = pipeline_lines(pipeline, base)
+        return [*lines, *peft_folder.loading_lines(saved)] if Path(saved).is_dir() else [*lines, f"pipe.load_lora_weights({saved!r})"]
 
 
 def _full_rank(layer: nn.Linear | nn.Conv2d) -> int:

@@ -16,6 +16,7 @@ from aquatint.recognition import Recognised, recognise
 from aquatint.registry import families
 from aquatint.ticker import Ticker
 from aquatint.training.folder import RunFolder, free_name
+from aquatint.training.idle import idle
 from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
 
@@ -38,9 +39,10 @@ def check(config: Train) -> Checked:
     """Raises `SettingsError` with every problem: settings, base, data, folder, disk."""
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
-    scanned, prior = _scan(config, problems), _prior(config, problems)
-    problems += _among_pictures(folder.path, scanned, data=config.data)
     base = _recognised(config, problems)
+    told = base.told if base else "text"
+    scanned, prior = _scan(config, problems, told=told), _prior(config, problems, told=told)
+    problems += [*_among_pictures(folder.path, scanned, data=config.data), *idle(config, told)]
     wanted = room(config, base.family) if base else None
     misfit = _misfit(config, base) if base else None
     for found in (misfit, _trigger_problem(config), _resolution_problem(config, base), _disk_problem(config, folder, wanted=wanted)):
@@ -73,21 +75,22 @@ def _out(config: Train, problems: list[Problem]) -> Path:
     return config.out
 
 
-def _scan(config: Train, problems: list[Problem]) -> Scan | None:
+def _scan(config: Train, problems: list[Problem], *, told: str) -> Scan | None:
+    reads = told != "nothing"
     try:
-        return scan(config.data, config.images, trigger=config.trigger, needs_captions=True, progress=Ticker("looked at"))
+        return scan(config.data, config.images, trigger=config.trigger, reads_captions=reads, progress=Ticker("looked at"))
     except BadData as error:
         problems.append(Problem("data", str(error)))
         return None
 
 
-def _prior(config: Train, problems: list[Problem]) -> Scan:
+def _prior(config: Train, problems: list[Problem], *, told: str) -> Scan:
     """The pictures of `prior.data`; none where there is no prior. No trigger is put into their captions."""
     prior = config.prior
     if not (prior.data and prior.weight and prior.num != 0):
         return Scan((), ())
     try:
-        found = scan(prior.data, config.prior_images)
+        found = scan(prior.data, config.prior_images, reads_captions=told != "nothing")
     except BadData as error:
         problems.append(Problem("prior.data", str(error)))
         return Scan((), ())

@@ -33,6 +33,17 @@ def in_place_of(bundle: Bundle, *, load: Callable[[], Bundle]) -> Bundle:
     return load().to(device)
 
 
+def _asking(bundle: Bundle, prompt: str) -> dict[str, Any]:
+    """What a program must know to ask the model for a picture."""
+    pipeline, scheduler = (type(part).__name__ for part in (bundle.pipeline, bundle.pipeline.scheduler))
+    network: Any = bundle.denoiser
+    known = {"told": bundle.told, "sample_prompt": prompt, "pipeline": pipeline, "scheduler": scheduler}
+    if bundle.told != "classes":
+        return known
+    (label,) = bundle.family.encode_prompts(bundle, [prompt])["class_labels"].tolist()
+    return {**known, "label": label, "shape": [1, network.config.in_channels, bundle.resolution_px, bundle.resolution_px]}
+
+
 @dataclass(frozen=True)
 class Results:
     config: Train
@@ -58,8 +69,7 @@ class Results:
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
-        more = {"pipeline": type(fresh.pipeline).__name__, "sample_prompt": sampler.requests[0].prompt}
-        self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
+        self.folder.write_facts(self._facts(saved, proven, more={**facts, **_asking(fresh, sampler.requests[0].prompt)}))
         self.pages()
         return proven
 

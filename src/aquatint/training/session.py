@@ -34,6 +34,7 @@ from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
+from aquatint.training.idle import fitted
 from aquatint.training.loss_module import LossModule
 from aquatint.training.observers import interleaved, regularly
 from aquatint.training.optimizers import build
@@ -66,6 +67,7 @@ class Session:
     def run(self) -> Iterator[Event]:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
+            self._fit()
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
             self._write_config()
             yield from log(self._events(), self.folder.log)
@@ -90,8 +92,13 @@ class Session:
                     yield Noted(step=trainer.step, text=proven.sentence())
                 yield event
 
+    def _fit(self) -> None:
+        """Raises `BadSetting` for what this base cannot follow, before anything is computed."""
+        self.config = fitted(self.config, self.bundle, records=(*self.records, *self.prior_records))
+
     def prepare(self) -> None:
         """Everything that a run finds in the cache: encoded pictures and captions, and what the base says."""
+        self._fit()
         self.examples  # noqa: B018 - made when first asked for
         self.prior  # noqa: B018
 
@@ -192,7 +199,7 @@ class Session:
         return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
 
     def _told(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
-        return self.encoding.conditionings(sorted({*prompts, ""}))
+        return self.encoding.conditionings(sorted({*prompts, *self.encoding.empty}))
 
     @cached_property
     def settled(self) -> Train:
@@ -228,7 +235,8 @@ class Session:
 
     @cached_property
     def sampler(self) -> Sampler:
-        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=self.resolution_px)
+        size_px, trigger = self.resolution_px, self.config.trigger
+        wanted = requests(self.config.samples, trigger=trigger, records=self.records, size_px=size_px, told=self.bundle.told)
         return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged, self.cache)
 
     # ------------------------------------------------------------------------------------------ the run
