@@ -30,9 +30,9 @@ def kid(
         raise ValueError(f"level={level}, num_resamples={num_resamples}; the level lies between 0 and 1, and one resample is the least")
     random = np.random.default_rng(seed)
     kernels = _off_diagonal(_kernel(x, x)), _off_diagonal(_kernel(y, y)), _kernel(x, y)
-    drawn = _distances(*kernels, _counts(len(x), num_resamples, random=random), _counts(len(y), num_resamples, random=random))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(_distances(*kernels, np.ones((1, len(x))), np.ones((1, len(y))))[0]), float(high)
+    counts = tuple(_counts(len(each), num_resamples, random=random) for each in (x, y))
+    low, high = np.quantile(_distances(kernels, counts), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(_distances(kernels, (np.ones((1, len(x))), np.ones((1, len(y)))))[0]), float(high)
 
 
 def _kernel(x: Matrix, y: Matrix) -> Matrix:
@@ -50,8 +50,9 @@ def _counts(num: int, num_resamples: int, *, random: np.random.Generator) -> Mat
     return random.multinomial(num, np.full(num, 1 / num), num_resamples).astype(np.float64)
 
 
-def _distances(among_x: Matrix, among_y: Matrix, between: Matrix, counts_x: Matrix, counts_y: Matrix) -> Matrix:
-    """(num_resamples,), one for each row of counts."""
+def _distances(kernels: tuple[Matrix, Matrix, Matrix], counts: tuple[Matrix, ...]) -> Matrix:
+    """(num_resamples,), one for each row of the counts of x and y."""
+    (among_x, among_y, between), (counts_x, counts_y) = kernels, counts
     across: Matrix = ((counts_x @ between) * counts_y).sum(1) / (counts_x.sum(1) * counts_y.sum(1))
     return _mean_of_pairs(among_x, counts_x) + _mean_of_pairs(among_y, counts_y) - 2 * across
 

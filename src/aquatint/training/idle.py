@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aquatint.config import Problem
 from aquatint.errors import BadSetting
+from aquatint.families._labelled import unknown
 
 if TYPE_CHECKING:
     from aquatint.core.family import Bundle
@@ -45,10 +46,9 @@ def fitted(config: Train, bundle: Bundle, *, records: Sequence[ImageRecord]) -> 
     side, asked = bundle.resolution_px, config.images.resolutions
     if bundle.is_framed and any(each != side for each in asked):
         raise BadSetting(f"images.resolution={list(asked)}: this base draws and is shown squares of {side} px alone; leave it out")
-    if bundle.told != "text":
-        _check_empty(config, bundle)
     if bundle.told == "classes":
-        _check_classes(bundle, [*records])
+        _check_empty(config, bundle)
+        _check_classes(bundle, [*records], new=config.method.new_classes)
     return config.model_copy(update={"images": config.images.model_copy(update={"buckets": False})}) if bundle.is_framed else config
 
 
@@ -57,11 +57,11 @@ def _check_empty(config: Train, bundle: Bundle) -> None:
         raise BadSetting(f"loss.caption_dropout={config.loss.caption_dropout:g}: this base has no class for pictures of none; leave it out")
 
 
-def _check_classes(bundle: Bundle, records: Sequence[ImageRecord]) -> None:
-    """Every caption must name a class."""
+def _check_classes(bundle: Bundle, records: Sequence[ImageRecord], *, new: Sequence[str]) -> None:
+    """Every caption must name a class of the base, or one of the new ones."""
     problems: dict[str, str] = {}
     for record in records:
-        for prompt in record.prompts:
+        for prompt in unknown(record.prompts, new):
             try:
                 bundle.family.encode_prompts(bundle, [prompt])
             except BadSetting as error:

@@ -196,7 +196,8 @@ class Session:
             told = self._told(drawn)  # all processes together
             with self.runtime.first_alone():
                 prior = asking.prior(wanted, told, seed=config.seed)
-        return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
+        changes = self.config.method.trains_text_encoder or self.config.method.new_classes
+        return replace(prior, conditionings={}) if changes else prior  # prompts will not be told as they were
 
     def _told(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
         return self.encoding.conditionings(sorted({*prompts, *self.encoding.empty}))

@@ -80,7 +80,8 @@ class Train(Config):
     family: str = "auto"
     """The base's architecture; `auto` finds it in the base's own files."""
     method: Method = Field(default="lora", validate_default=True)
-    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own) or `full` (all weights)."""
+    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own), `full`
+    (all weights) or `class_conditional` (new classes, for bases that read no text)."""
     trigger: str | None = None
     """A rare word that shall stand for what the pictures show, such as `zwx`."""
     out: Path | None = None
