@@ -65,6 +65,7 @@ def test_pictures_alone_are_enough(bases: dict[str, Path], bare: Path, tmp_path:
     said = capsys.readouterr()
     assert "proven" in said.out
     assert "caption" not in said.out + said.err
+    assert "every picture is cropped to a square of 16 px" in said.out
     assert len(list((out / "samples" / "step_0000000").glob("*.png"))) == 4
     facts = RunFolder(out).read_facts()
     assert (facts["told"], facts["file"], facts["family"]) == ("nothing", "adapter", "ddpm")
@@ -101,6 +102,8 @@ REFUSED = [
     ("classes", ["trigger=zwx"], "trigger: this base is told a class and reads no text"),
     ("classes", [], "there is no class 'a crimson disc'; known: disc, grey cat, sun, star"),
     ("classes", ["images.template=disk"], "did you mean 'disc'?"),
+    ("classes", ["images.template=disc", "samples.scale=3"], "samples.scale=3: there is no guidance for this base"),
+    ("classes", ["images.template=disc", "samples.prompts=[disc, moon]"], "there is no class 'moon'"),
     ("classes", ["images.template=disc", "loss.caption_dropout=0.1"], "no class for pictures of none"),
 ]
 
@@ -119,7 +122,7 @@ def test_what_would_have_no_effect_is_refused(
     ("told", "settings", "why"),
     [
         ("nothing", ["prompt=a cat"], "prompt=a cat: this base draws what it has learned and is told nothing"),
-        ("nothing", ["negative=a cat"], "negative=a cat: this base reads no text"),
+        ("nothing", ["negative=a cat"], "negative=a cat: this base's stock pipeline takes no negative prompt"),
         ("nothing", ["scale=2"], "scale=2: there is no guidance for this base"),
         ("nothing", ["size=[32,32]"], "size=[32, 32]: squares of 16 px are all"),
         ("classes", [], "every picture of this base is of a class; name one: disc, grey cat, sun, star"),

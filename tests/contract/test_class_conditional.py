@@ -226,6 +226,14 @@ def test_a_run_is_asked_for_its_classes(first):
         run(["generate", str(first), "prompt=plumb", "steps=2"])
 
 
+@pytest.mark.parametrize("base", ["nothing", "classes"])
+def test_samples_are_of_classes_that_there_will_be(base, first, folders, base_folder, tmp_path):
+    place = base_folder("ddpm") if base == "nothing" else base_folder("ddpm-classes")
+    with pytest.raises(BadSetting, match="there is no class 'pear'"):
+        run(["train", str(folders), f"base={place}", "method=class_conditional", f"out={tmp_path / 'run'}", "samples.prompts=[lemon,pear]"])
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 def test_its_result_learns_another_class_and_goes_on(first, folders, tmp_path):
     (tmp_path / "data").mkdir()
     shutil.copytree(folders / "plum", tmp_path / "data" / "damson")

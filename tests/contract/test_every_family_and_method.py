@@ -34,9 +34,9 @@ def taught(tiny, make_trainer, tmp_path):
 def test_the_matrix_is_complete():
     print("\n".join(f"{case:12} {method}" for case, method in MATRIX))
     print("\n".join(f"{case:12} {method}: {misfit(case, Method.resolve(method))}" for case, method in REFUSED))
-    assert set(CASES) == {"sd", "ddpm", "ddpm-classes"}
+    assert set(CASES) == {"sd", "ddpm", "ddpm-classes", "ldm", "ldm-text", "dit"}
     assert set(METHODS) == {"class_conditional", "full", "lora", "pivotal"}
-    assert (len(MATRIX), len(REFUSED)) == (9, 3)
+    assert (len(MATRIX), len(REFUSED)) == (15, 9)
     assert len(WITH_TEXT) == 3
 
 

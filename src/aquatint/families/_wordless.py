@@ -41,7 +41,7 @@ def check(bundle: Bundle, requests: Sequence[Request], *, is_guided: bool = Fals
     if bundle.told == "nothing" and any(request.prompt for request in requests):
         raise BadSetting(f"prompt={first.prompt}: {NO_WORDS}; leave the prompt out, and take another seed for another picture")
     if any(request.negative for request in requests):
-        raise BadSetting(f"negative={first.negative}: this base reads no text; leave it out")
+        raise BadSetting(f"negative={first.negative}: this base's stock pipeline takes no negative prompt; leave it out")
     if not is_guided and first.scale != Request.scale:
         raise BadSetting(f"scale={first.scale:g}: there is no guidance for this base; leave it out")
     if bundle.is_framed and {first.width_px or side, first.height_px or side} != {side}:

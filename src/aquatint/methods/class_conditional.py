@@ -66,7 +66,7 @@ class ClassConditional(Method, kind="class_conditional"):
         if told == "text":
             return "it is told texts, and any word can be a class; use method=lora, or method=pivotal for a word of its own"
         if not getattr(family, "LABELLED", ()):
-            return "its stock pipeline takes no more classes than there are; use method=lora or method=full on those that it knows"
+            return "new classes can be taught to U-Nets that draw pixels (family ddpm) alone; use method=lora or method=full"
         return None
 
     def settled(self, prompts: Sequence[Sequence[str]], labels: Sequence[str]) -> ClassConditional:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from aquatint.config import Problem
+from aquatint.core.request import Request
 from aquatint.errors import BadSetting
 from aquatint.families._labelled import unknown
+from aquatint.names import nearest
 
 if TYPE_CHECKING:
     from aquatint.core.family import Bundle
@@ -28,6 +30,8 @@ REASONS = {
     "nothing": "this base draws what it has learned and is told nothing",
 }
 MOST_NAMED = 5
+ENDLESS = "a " * 1000
+"""Longer than any text encoder's window."""
 
 
 def idle(config: Train, told: str) -> Iterator[Problem]:
@@ -46,15 +50,28 @@ def fitted(config: Train, bundle: Bundle, *, records: Sequence[ImageRecord]) -> 
     side, asked = bundle.resolution_px, config.images.resolutions
     if bundle.is_framed and any(each != side for each in asked):
         raise BadSetting(f"images.resolution={list(asked)}: this base draws and is shown squares of {side} px alone; leave it out")
+    if config.images.long_captions == "join" and bundle.family.num_windows(bundle, ENDLESS) == 1:
+        raise BadSetting("images.long_captions=join: this base reads one window of a caption, however long it is; leave it out")
+    if config.loss.caption_dropout and bundle.told == "classes" and not bundle.knows_empty:
+        raise BadSetting(f"loss.caption_dropout={config.loss.caption_dropout:g}: this base has no class for pictures of none; leave it out")
     if bundle.told == "classes":
-        _check_empty(config, bundle)
-        _check_classes(bundle, [*records], new=config.method.new_classes)
+        _check_classes(bundle, records, new=config.method.new_classes)
+    if config.method.tells(bundle.told) == "classes":
+        _check_samples(config, bundle, records=records)
     return config.model_copy(update={"images": config.images.model_copy(update={"buckets": False})}) if bundle.is_framed else config
 
 
-def _check_empty(config: Train, bundle: Bundle) -> None:
-    if config.loss.caption_dropout and not bundle.knows_empty:
-        raise BadSetting(f"loss.caption_dropout={config.loss.caption_dropout:g}: this base has no class for pictures of none; leave it out")
+def _check_samples(config: Train, bundle: Bundle, *, records: Sequence[ImageRecord]) -> None:
+    new, scale = config.method.new_classes, config.samples.scale
+    prompts = unknown(config.samples.prompts or (records[0].caption,), new)
+    if bundle.told == "classes":
+        bundle.family.encode_prompts(bundle, prompts)
+    elif wrong := [prompt for prompt in prompts if prompt.strip()]:
+        raise BadSetting(f"samples.prompts: there is no class {wrong[0]!r}{nearest(wrong[0], new)}")
+    try:
+        bundle.family.asked(bundle, [Request(prompt, 0, scale=scale) for prompt in prompts or [""]])
+    except BadSetting as error:
+        raise BadSetting(f"samples.{error}") from error
 
 
 def _check_classes(bundle: Bundle, records: Sequence[ImageRecord], *, new: Sequence[str]) -> None:

@@ -145,7 +145,7 @@ class Session:
         """Pictures of the base's own that were asked for."""
         num = self.config.prior.num if self.config.prior.weight else 0
         if num and not self.words:
-            raise BadSetting(f"prior.num={num}: this base's tokenizer has no words to draw other things by; set prior.num=0")
+            raise BadSetting(f"prior.num={num}: this base has no words to draw other things by; set prior.num=0")
         return num if self.words else 0
 
     @cached_property
@@ -294,6 +294,9 @@ class Session:
         if self.bundle.windows > 1:
             text = f"the longest caption takes {self.bundle.windows} windows of the text encoder, and every prompt of this run gets as many"
             yield Noted(step=0, text=f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
+        if self.bundle.is_framed and any(record.width_px != record.height_px for record in self.records):
+            side = self.bundle.resolution_px
+            yield Noted(step=0, text=f"every picture is cropped to a square of {side} px, the only size that this base draws")
         for reason in self.derived.reasons:
             yield Noted(step=0, text=reason)
         if self.config.precision == "auto" and self.runtime.device.type != "cuda":
