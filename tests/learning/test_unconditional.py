@@ -3,6 +3,7 @@
 The pictures are pieces of the photographs inside scikit-image. What is measured on was cut from the other half of each.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,14 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def distances(size: Size, place: Path, *, base: Path, steps: int, num: int) -> dict[str, tuple[float, float, float]]:
+def distances(
+    size: Size, place: Path, *, base: Path, steps: int, num: int, rates: Sequence[float]
+) -> dict[str, tuple[float, float, float]]:
     """KID to tissue, with its interval, of what is drawn by the base, by the base after `steps` on tissue, and from scratch after three
-    times as many, by the better of two rates."""
+    times as many, by each rate."""
     data, untaught = size.folder(place / "data", ["tissue"], num=128, part=LEFT), size.untaught(place / "untaught")
     models = {"base": base, "tuned": taught(place / "tuned", data=data, base=base, steps=steps, lr=RATE / 2)}
-    for rate in (RATE, RATE / 2):
+    for rate in rates:
         models[f"scratch {rate:g}"] = taught(place / f"scratch{rate}", data=data, base=untaught, steps=3 * steps, lr=rate)
     reference = features(size.pieces("tissue", 2 * num, part=RIGHT))
     found = {name: kid(features(drawn(model, [""] * num)), reference) for name, model in models.items()}
@@ -46,33 +49,40 @@ def check(found: dict[str, tuple[float, float, float]]) -> None:
 
 
 def test_tuning_is_sooner_there_than_scratch(tmp_path: Path) -> None:
-    check(distances(SMALL, tmp_path, base=BASE, steps=50, num=128))
+    check(distances(SMALL, tmp_path, base=BASE, steps=30, num=128, rates=(RATE,)))
 
 
 @pytest.mark.slow
 def test_tuning_is_sooner_there_than_scratch_from_the_beginning(tmp_path: Path) -> None:
     """The base is taught too, at 32 pixels."""
     others, untaught = LARGE.folder(tmp_path / "others", OTHERS, num=128, part=(0, 1)), LARGE.untaught(tmp_path / "random")
-    base = taught(tmp_path / "base", data=others, base=untaught, steps=1500, lr=RATE / 2)
-    check(distances(LARGE, tmp_path / "tissue", base=base, steps=150, num=256))
+    base = taught(tmp_path / "base", data=others, base=untaught, steps=800, lr=RATE / 2)
+    check(distances(LARGE, tmp_path / "tissue", base=base, steps=100, num=200, rates=(RATE, RATE / 2)))
 
 
-def test_the_asked_class_is_drawn(tmp_path: Path) -> None:
-    fresh = [(piece, kind) for kind in NEW for piece in SMALL.pieces(kind, 256, part=RIGHT)]
-    classifier = Classifier(*zip(*fresh, strict=True))
-    known = [(piece, kind) for kind in NEW for piece in SMALL.pieces(kind, 128, part=LEFT, seed=1)]
-    own = share(classifier([piece for piece, _ in known]), [kind for _, kind in known])
-    assert own[1] >= 0.97
+def recognised(place: Path, kinds: Sequence[str], *, steps: int) -> float:
+    """The share of pictures in which a classifier sees the class that was asked for, after `steps` that taught these to the base."""
+    pieces = [(piece, kind) for kind in kinds for piece in SMALL.pieces(kind, 512, part=RIGHT)]
+    classifier = Classifier(*zip(*pieces, strict=True))
+    fresh = [(piece, kind) for kind in kinds for piece in SMALL.pieces(kind, 128, part=LEFT, seed=1)]
+    of_photographs = share(classifier([piece for piece, _ in fresh]), [kind for _, kind in fresh])[1]
+    assert of_photographs >= 0.97
+    data = SMALL.folder(place / "data", kinds, num=64, part=LEFT)
+    settings = {"method": "class_conditional", "method.class_lr": 0.2}
+    model = taught(place / "run", data=data, base=BASE, steps=steps, lr=RATE, **settings)
+    asked = [kind for kind in kinds for _ in range(32)]
+    found = share(classifier(drawn(model, asked, num_steps=30)), asked)
+    print("recognised: {1:.1%} [{0:.1%}, {2:.1%}]".format(*found), f"n = {len(asked)}; of photographs {of_photographs:.1%}")
+    return found[1]
 
-    data = SMALL.folder(tmp_path / "data", NEW, num=64, part=LEFT)
-    model = taught(tmp_path / "run", data=data, base=BASE, steps=250, lr=RATE, method="class_conditional")
-    asked = [kind for kind in NEW for _ in range(32)]
-    found = classifier(drawn(model, asked))
-    low, right, high = share(found, asked)
-    print(f"recognised: {right:.1%} [{low:.1%}, {high:.1%}], n = {len(asked)}; of photographs {own[1]:.1%}")
-    assert right > 0.9
-    for kind in NEW:
-        assert [name for name, wanted in zip(found, asked, strict=True) if wanted == kind].count(kind) > 0.75 * 32
+
+def test_the_asked_of_two_classes_is_drawn(tmp_path: Path) -> None:
+    assert recognised(tmp_path, ("brick", "stars"), steps=160) > 0.9
+
+
+@pytest.mark.slow
+def test_the_asked_of_four_classes_is_drawn(tmp_path: Path) -> None:
+    assert recognised(tmp_path, NEW, steps=1500) > 0.9
 
 
 def test_pieces_come_from_their_part_alone() -> None:

@@ -59,7 +59,7 @@ class Size:
         return place
 
 
-SMALL, LARGE = Size(16, (16, 32), 0.25), Size(32, (32, 64, 96), 0.5)
+SMALL, LARGE = Size(16, (16, 32), 0.25), Size(32, (24, 48, 72), 0.5)
 NEW = ("brick", "gravel", "stars", "tissue")
 OTHERS = tuple(kind for kind in FILES if kind not in NEW)
 BASE = Path(__file__).parent / "base"
@@ -68,7 +68,8 @@ BASE = Path(__file__).parent / "base"
 
 def taught(out: Path, *, data: Path, base: Path, steps: int, lr: float, **settings: object) -> Path:
     """A whole model from a run of `aquatint train`."""
-    given = {"data": data, "base": base, "out": out, "steps": steps, "lr": lr, "batch_size": 16, "method": "full", **settings}
+    places, size = {"data": data, "base": base, "out": out}, {"steps": steps, "lr": lr, "batch_size": 16}
+    given = {**places, **size, "method": "full", **settings}
     list(train.run(Train.read([*(f"{name}={value}" for name, value in given.items()), *QUICK])))
     shutil.rmtree(out / "checkpoints")
     return out / "model"
