@@ -139,6 +139,20 @@ def test_a_network_without_attention_is_adapted_elsewhere(saved):
     assert {name.split(".")[-4] for name in trained} == {"conv1", "conv2", "conv_shortcut"}
 
 
+@pytest.mark.parametrize(("case", "adapted"), [("ddpm", "conv1"), ("ldm", "conv_shortcut"), ("ldm-text", "proj_in"), ("dit", "proj")])
+def test_adapters_of_convolutions_are_loaded_by_peft_with_their_scale(case, adapted, tiny, answers, stock, tmp_path):
+    bundle, method = tiny(case), LoRA(rank=4, alpha=2, convolutions=True)
+    trained = method.attach(bundle, family_of(case))
+    assert adapted in {name.split(".")[-4] for name in trained}
+    torch.manual_seed(1)
+    for parameter in trained.values():
+        torch.nn.init.normal_(parameter, std=0.1)
+    pipe = stock(method, case, saved=method.save(bundle, tmp_path, facts={}))
+    expected = answers(bundle, case)
+    torch.testing.assert_close(answers(bundle, case, pipe=pipe), expected, rtol=1e-5, atol=1e-5)
+    assert (expected - answers(tiny(case), case)).abs().max() > 1e-3
+
+
 # ------------------------------------------------------------------------------------------ as large as they are
 
 OF_FIRST_MODELS = {

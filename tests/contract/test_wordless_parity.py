@@ -36,7 +36,8 @@ def heard():
     def listen(bundle) -> list[tuple[Any, ...]]:
         calls: list[tuple[Any, ...]] = []
 
-        def note(_, args, named, answer):
+        def note(_, *call):
+            args, named, answer = call
             named = {name: value for name, value in named.items() if name != "return_dict"}
             x_t, *time = [*args, *([named.pop("timestep")] if "timestep" in named else [])]
             calls.append((x_t, time[0], named, answer[0]))

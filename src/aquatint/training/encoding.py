@@ -45,8 +45,10 @@ class Encoding:
         return Examples([r.name for r in records], prompts, views, conditionings)
 
     def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
-        """Each prompt's encoding, a batch of one. Raises `BadSetting` for a class that the base does not know."""
-        if self.bundle.told != "text":  # nothing to compute, and a class's number is this base's own
+        """Each prompt's encoding, a batch of one; none where nothing is told. Raises `BadSetting` for a class that there is not."""
+        if self.bundle.told == "nothing":
+            return {}
+        if self.bundle.told == "classes":  # nothing to compute, and a class's number is this base's own
             return {prompt: self.family.encode_prompts(self.bundle, [prompt]).to(torch.device("cpu")) for prompt in prompts}
         encoders = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
         long = [f"{self.bundle.windows} windows"] if self.bundle.windows > 1 else []

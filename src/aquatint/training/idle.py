@@ -22,9 +22,11 @@ CAPTIONS = (
 )  # fmt: skip
 IDLE: dict[str, tuple[str, ...]] = {
     "text": (),
-    "classes": ("trigger", "images.long_captions"),
-    "nothing": ("trigger", *(f"images.{name}" for name in CAPTIONS), "loss.caption_dropout", "samples.prompts", "samples.scale"),
-}
+    "classes": ("trigger", "images.long_captions", "prior.scale"),
+    "nothing": (
+        "trigger", *(f"images.{name}" for name in CAPTIONS), "loss.caption_dropout", "prior.scale", "samples.prompts", "samples.scale",
+    ),
+}  # fmt: skip
 REASONS = {
     "classes": "this base is told a class and reads no text",
     "nothing": "this base draws what it has learned and is told nothing",

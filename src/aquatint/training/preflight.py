@@ -176,7 +176,8 @@ def _trigger_problem(config: Train) -> Problem | None:
 
 
 def _resolution_problem(config: Train, base: Recognised | None) -> Problem | None:
-    every = [base.family] if base else families.load_all().values()  # of a base that is no model: what none of them could take
+    free = [family for family in families.load_all().values() if family.pixel_multiple > 1]  # the others take their own size alone
+    every = [base.family] if base else free  # of a base that is no model: what none of them could take
     multiple = min(family.pixel_multiple for family in every)
     wrong = [resolution for resolution in config.images.resolutions if resolution % multiple]
     if not wrong:
