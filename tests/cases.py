@@ -19,6 +19,8 @@ CASES: dict[str, tuple[str, str]] = {
 }
 """Name of the case -> family, and what it is told."""
 METHODS = methods.names()
+NEEDED = {"class_conditional": {"classes": ("a disc", "a ring", "a bar")}}
+"""Settings that a run finds in its captions."""
 
 
 def family_of(case: str) -> ModuleType:
@@ -35,6 +37,11 @@ def prompts_of(bundle: Bundle, num: int) -> list[str]:
     """Prompts that mean something to it, as different as they can be."""
     known = bundle.labels or tuple(f"disc {index}" for index in range(num))
     return [known[index % len(known)] for index in range(num)]
+
+
+def resolved(kind: str, **settings: object) -> Method:
+    """The method, with what it needs."""
+    return Method.resolve({"kind": kind, **NEEDED.get(kind, {}), **settings})
 
 
 def misfit(case: str, method: Method) -> str | None:

@@ -84,7 +84,7 @@ def _make_trainer(bundle, family, *, method, folder, num_steps, **how):
     from aquatint.training.trainer import Trainer
 
     bundle.freeze()
-    examples = _examples(bundle, family, keep_prompts=method.encodes_anew)
+    examples = _examples(bundle, family, method=method)
     torch.manual_seed(0)
     parameters = method.attach(bundle, family, trigger="disc")
     dropout = how.get("caption_dropout", 0.0) if bundle.knows_empty else 0.0
@@ -97,18 +97,19 @@ def _make_trainer(bundle, family, *, method, folder, num_steps, **how):
     )  # fmt: skip
 
 
-def _examples(bundle, family, *, keep_prompts):
+def _examples(bundle, family, *, method):
     import torch
 
     from aquatint.core.family import Conditioning, Encoded
     from aquatint.training.batch import Examples
 
-    side, known = bundle.resolution_px, bundle.labels or [f"disc {index}" for index in range(6)]
+    side, known = bundle.resolution_px, [*bundle.labels, *method.new_classes] or [f"disc {index}" for index in range(6)]
     prompts = [known[index % len(known)] for index in range(6)]
     pixels = torch.rand(6, 3, side, side, generator=torch.Generator().manual_seed(4)) * 2 - 1
     empty = [""] if bundle.knows_empty else []
     with torch.no_grad():
         encoded = family.encode_images(bundle, pixels)
-        told = {prompt: Conditioning(family.encode_prompts(bundle, [prompt])) for prompt in [*empty, *prompts]}
+        beforehand = [] if method.encodes_anew else [*empty, *prompts]
+        told = {prompt: Conditioning(family.encode_prompts(bundle, [prompt])) for prompt in beforehand}
     views = [[Encoded(encoded.mean_BCHW[i : i + 1], encoded.std_BCHW[i : i + 1])] for i in range(6)]
-    return Examples([f"{index}.png" for index in range(6)], [[prompt] for prompt in prompts], views, {} if keep_prompts else told)
+    return Examples([f"{index}.png" for index in range(6)], [[prompt] for prompt in prompts], views, told)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import CASES, MATRIX, METHODS, REFUSED, family_of, misfit, prompts_of
+from cases import CASES, MATRIX, METHODS, REFUSED, family_of, misfit, prompts_of, resolved
 from safetensors import safe_open
 
 from aquatint.methods.base import Method
@@ -26,7 +26,7 @@ def taught(tiny, make_trainer, tmp_path):
     """(case, method, **settings) -> bundle and trainer, after three steps."""
 
     def teach(case, kind, **settings):
-        bundle, method = tiny(case), Method.resolve({"kind": kind, **settings})
+        bundle, method = tiny(case), resolved(kind, **settings)
         trainer = make_trainer(bundle, family_of(case), method=method, folder=tmp_path / "states", num_steps=3, lr=LR.get(kind, 1e-3))
         return bundle, method, trainer
 
@@ -37,8 +37,8 @@ def test_the_matrix_is_complete():
     print("\n".join(f"{case:12} {method}" for case, method in MATRIX))
     print("\n".join(f"{case:12} {method}: {misfit(case, Method.resolve(method))}" for case, method in REFUSED))
     assert set(CASES) == {"sd", "sdxl", "sd3", "flux", "ddpm", "ddpm-classes", "ldm", "ldm-text", "dit"}
-    assert set(METHODS) == {"full", "lora", "pivotal", "textual_inversion"}
-    assert (len(MATRIX), len(REFUSED)) == (22, 14)
+    assert set(METHODS) == {"class_conditional", "full", "lora", "pivotal", "textual_inversion"}
+    assert (len(MATRIX), len(REFUSED)) == (24, 21)
     assert len(WITH_TEXT) == 10
 
 
@@ -136,7 +136,7 @@ def test_a_resumed_run_is_bit_equal(case, method, at, tiny, make_trainer, tmp_pa
 
     def trainer(place):
         options = {"batch_size": 1, "accumulate": 2, "ema": 0.9, "caption_dropout": 0.3}
-        made = make_trainer(tiny(case), family_of(case), method=Method.resolve(method), folder=tmp_path / place, num_steps=4, **options)
+        made = make_trainer(tiny(case), family_of(case), method=resolved(method), folder=tmp_path / place, num_steps=4, **options)
         made.save_every = 1
         return made
 

@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from cases import MATRIX, METHODS, family_of, misfit
+from cases import MATRIX, METHODS, family_of, misfit, resolved
 from safetensors.torch import load_file
 
 from aquatint.cli import run
@@ -24,14 +24,15 @@ VARIANTS = {
         {"variant": "lokr"},
     ],
     "full": [{}, {"text_encoder": True}],
+    "class_conditional": [{}, {"classes": ("x",), "denoiser": False}],
     "pivotal": [{}, {"vectors": 5, "text_encoder": True}],
 }
 CASES = [
-    (case, Method.resolve({"kind": kind, **settings}), ema)
+    (case, resolved(kind, **settings), ema)
     for case, kind in MATRIX
     for settings in VARIANTS.get(kind, [{}])
     for ema in ([None] if settings else [0.9, None])  # the average is of what is trained, whatever that is
-    if not misfit(case, Method.resolve({"kind": kind, **settings}))
+    if not misfit(case, resolved(kind, **settings))
 ]
 HUGE = 2**44
 """Numbers: 65536 GiB in float32, more than a disk holds."""

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import CASES, family_of
+from cases import CASES, family_of, resolved
 from cases import MATRIX as PAIRS
 
 from aquatint.core.weightings import MinSNR
-from aquatint.methods.base import Method
 
 FILE = Path(__file__).with_name("losses.json")
 MATRIX = [f"{case}/{method}" for case, method in PAIRS]
@@ -32,7 +31,7 @@ def curve(make_trainer, tmp_path):
         if bundle.objective.prediction != "flow_prediction":
             bundle.objective = bundle.objective.weighted_by(MinSNR(5.0))
         settings = {"rank": 4} if kind == "lora" else {}
-        method = Method.resolve({"kind": kind, **settings})
+        method = resolved(kind, **settings)
         how = {"batch_size": 2, "accumulate": 2, "lr": 3e-3, "caption_dropout": 0.2}
         trainer = make_trainer(bundle, bundle.family, method=method, folder=tmp_path, num_steps=NUM_STEPS, **how)
         steps = [event for event in trainer.run() if hasattr(event, "gradient_norm")]

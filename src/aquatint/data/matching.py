@@ -129,7 +129,10 @@ def _none_at_all(source: Path, num_pictures: int, *, images: Images) -> Finding:
     what = f"{counted(num_pictures, 'picture')} and not one caption{looked}"
     if images.allow_missing_captions:
         return Finding("warning", str(source), f"{what}; all are empty")
-    return Finding("error", str(source), what, 'give a trigger (trigger="my cat"), or set images.caption_from_name=true')
+    advice = 'give a trigger (trigger="my cat"), or set images.caption_from_name=true'
+    if images.caption_from_folder:
+        advice = "put the pictures into folders that are named after what they show, or write captions"
+    return Finding("error", str(source), what, advice)
 
 
 def _short(text: str) -> str:

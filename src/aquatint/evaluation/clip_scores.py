@@ -1,5 +1,6 @@
 """How near pictures are to words and to other pictures, by a CLIP model (Radford et al. 2021)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import normalize
+
+AT_ONCE = 256
 
 
 class ClipScores:
@@ -30,6 +33,11 @@ class ClipScores:
         """Each picture's mean similarity to all references."""
         similarities: Tensor = self._pictures(pictures) @ self._pictures(references).T
         return [float(value) for value in similarities.mean(1)]
+
+    def features(self, pictures: Sequence[Image]) -> Tensor:
+        """(B, D), each of length √D: the product of two, divided by D, is their cosine similarity."""
+        parts = [self._pictures(pictures[start : start + AT_ONCE]) for start in range(0, len(pictures), AT_ONCE)]
+        return torch.cat(parts) * math.sqrt(parts[0].shape[1])
 
     @torch.no_grad()
     def _pictures(self, pictures: Sequence[Image]) -> Tensor:

@@ -41,14 +41,17 @@ def number_of(prompt: str, labels: Sequence[str], *, null_class: int | None = No
             more = f" … {labels[-1]}" if len(labels) > SHOWN else ""
             raise BadSetting(f"every picture of this base is of a class; name one: {', '.join(labels[:SHOWN])}{more}")
         return null_class
-    for named in _named(tuple(labels)):
-        if found := named.get(_plain(prompt)):
-            if len(found) > 1:
-                raise BadSetting(f"{prompt!r} is the name of the classes {' and '.join(map(str, found))}; say the number")
-            return found[0]
-    if prompt.strip().isdecimal() and int(prompt) < len(labels):
-        return int(prompt)
-    raise BadSetting(f"there is no class {prompt!r}{nearest(prompt, labels)}" if len(labels) <= SHOWN else _unknown(prompt, labels))
+    found = _numbers(prompt, labels)
+    if len(found) > 1:
+        raise BadSetting(f"{prompt!r} is the name of the classes {' and '.join(map(str, found))}; say the number")
+    if not found:
+        raise BadSetting(f"there is no class {prompt!r}{nearest(prompt, labels)}" if len(labels) <= SHOWN else _unknown(prompt, labels))
+    return found[0]
+
+
+def unknown(names: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Those that say none of the classes."""
+    return [name for name in names if not _numbers(name, labels)]
 
 
 def of_source(source: str, num_rows: int) -> tuple[str, ...]:
@@ -66,6 +69,12 @@ def of_source(source: str, num_rows: int) -> tuple[str, ...]:
     if len(names) not in (num_rows, num_rows - 1):
         raise BadBase(f"base={source}: its {FILE} names {len(names)} classes, and its network knows {num_rows}")
     return names
+
+
+def of_base(source: str) -> tuple[str, ...]:
+    """The same of a base that is not loaded; none where its U-Net is told no class."""
+    num_rows = _sources.config_of(source, "unet").get("num_class_embeds")
+    return of_source(source, num_rows) if num_rows else ()
 
 
 def in_order(named: Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
@@ -95,19 +104,27 @@ def is_told_class(config: Mapping[str, Any]) -> bool:
     return config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None
 
 
+def _numbers(prompt: str, labels: Sequence[str]) -> list[int]:
+    """All that a prompt may say."""
+    whole, parts = _named(tuple(labels))
+    is_number = prompt.strip().isdecimal() and int(prompt) < len(labels)
+    return whole.get(plain(prompt)) or parts.get(plain(prompt)) or ([int(prompt)] if is_number else [])
+
+
 @lru_cache
 def _named(labels: tuple[str, ...]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """Whole names, and the parts of names, -> numbers."""
     whole: dict[str, list[int]] = {}
     parts: dict[str, list[int]] = {}
     for number, label in enumerate(labels):
-        whole.setdefault(_plain(label), []).append(number)
-        for part in dict.fromkeys(map(_plain, label.split(","))):
+        whole.setdefault(plain(label), []).append(number)
+        for part in dict.fromkeys(map(plain, label.split(","))):
             parts.setdefault(part, []).append(number)
     return whole, parts
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Equal for spellings of one name."""
     return " ".join(name.split()).casefold()
 
 

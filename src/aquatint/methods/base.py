@@ -51,6 +51,19 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         return self.trains_text_encoder or self.learns_trigger
 
     @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Names of those that it teaches, beside the base's own."""
+        return ()
+
+    def tells(self, told: str) -> str:
+        """What the trained model is told (a `Told`), of a base that is told this."""
+        return told
+
+    def settled(self, prompts: Sequence[Sequence[str]], labels: Sequence[str]) -> Method:
+        """With what follows from all that is said of each picture, and from the classes of the base. Raises `BadSetting`."""
+        return self
+
+    @property
     @abstractmethod
     def default_lr(self) -> float:
         """Peak learning rate when the user names none."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from aquatint.config import Problem
 from aquatint.core.request import Request
 from aquatint.errors import BadSetting
+from aquatint.families._labelled import unknown
+from aquatint.names import nearest
 
 if TYPE_CHECKING:
     from aquatint.core.family import Bundle
@@ -52,28 +54,33 @@ def fitted(config: Train, bundle: Bundle, *, records: Sequence[ImageRecord]) -> 
         raise BadSetting(f"images.resolution={list(asked)}: this base draws and is shown squares of {side} px alone; leave it out")
     if config.images.long_captions == "join" and bundle.family.num_windows(bundle, ENDLESS) == 1:
         raise BadSetting("images.long_captions=join: this base reads one window of a caption, however long it is; leave it out")
-    if config.loss.caption_dropout and not bundle.knows_empty:
+    if config.loss.caption_dropout and bundle.told == "classes" and not bundle.knows_empty:
         raise BadSetting(f"loss.caption_dropout={config.loss.caption_dropout:g}: this base has no class for pictures of none; leave it out")
     if bundle.told == "classes":
-        _check_classes(bundle, records)
+        _check_classes(bundle, records, new=config.method.new_classes)
+    if config.method.tells(bundle.told) == "classes":
         _check_samples(config, bundle, records=records)
     return config.model_copy(update={"images": config.images.model_copy(update={"buckets": False})}) if bundle.is_framed else config
 
 
 def _check_samples(config: Train, bundle: Bundle, *, records: Sequence[ImageRecord]) -> None:
-    prompts, scale = config.samples.prompts or (records[0].caption,), config.samples.scale
-    bundle.family.encode_prompts(bundle, prompts)
+    new, scale = config.method.new_classes, config.samples.scale
+    prompts = unknown(config.samples.prompts or (records[0].caption,), new)
+    if bundle.told == "classes":
+        bundle.family.encode_prompts(bundle, prompts)
+    elif wrong := [prompt for prompt in prompts if prompt.strip()]:
+        raise BadSetting(f"samples.prompts: there is no class {wrong[0]!r}{nearest(wrong[0], new)}")
     try:
-        bundle.family.asked(bundle, [Request(prompt, 0, scale=scale) for prompt in prompts])
+        bundle.family.asked(bundle, [Request(prompt, 0, scale=scale) for prompt in prompts or [""]])
     except BadSetting as error:
         raise BadSetting(f"samples.{error}") from error
 
 
-def _check_classes(bundle: Bundle, records: Sequence[ImageRecord]) -> None:
-    """Every caption must name a class."""
+def _check_classes(bundle: Bundle, records: Sequence[ImageRecord], *, new: Sequence[str]) -> None:
+    """Every caption must name a class of the base, or one of the new ones."""
     problems: dict[str, str] = {}
     for record in records:
-        for prompt in record.prompts:
+        for prompt in unknown(record.prompts, new):
             try:
                 bundle.family.encode_prompts(bundle, [prompt])
             except BadSetting as error:

@@ -11,8 +11,11 @@ from aquatint.data import sources
 from aquatint.data.captions import mention
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
-from aquatint.errors import AquatintError
+from aquatint.data.settings import Images
+from aquatint.errors import AquatintError, BadBase, BadSetting
 from aquatint.export.architectures import of_family
+from aquatint.families._labelled import of_base
+from aquatint.families._sources import resolve
 from aquatint.methods.base import NO_TRIGGER
 from aquatint.methods.lora import IN_FILE, LoRA
 from aquatint.recognition import Recognised, recognise
@@ -44,11 +47,13 @@ def check(config: Train) -> Checked:
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
     base = _recognised(config, problems)
-    told = base.told if base else "text"
-    scanned, prior = _scan(config, problems, told=told), _prior(config, problems, told=told)
+    told = config.method.tells(base.told) if base else "text"
+    scanned, prior = _scan(config, problems, told=told), _prior(config, problems, told=base.told if base else "text")
     problems += [*_among_pictures(folder.path, scanned, data=config.data), *idle(config, told)]
-    wanted = room(config, base.family) if base else None
     misfit = _misfit(config, base) if base else None
+    if base and scanned and not misfit:
+        config = _settled(config, base, problems=problems, records=scanned.records)
+    wanted = room(config, base.family) if base else None
     export, disk = _export_problem(config, base), _disk_problem(config, folder, wanted=wanted)
     of_prior, size = _prior_problem(config, base), _resolution_problem(config, base)
     problems += filter(None, (misfit, _trigger_problem(config), of_prior, size, export, disk))
@@ -84,9 +89,9 @@ def _out(config: Train, problems: list[Problem]) -> Path:
 
 
 def _scan(config: Train, problems: list[Problem], *, told: str) -> Scan | None:
-    reads = told != "nothing"
+    images = _of_classes(config.images) if told == "classes" else config.images
     try:
-        return scan(config.data, config.images, trigger=config.trigger, reads_captions=reads, progress=Ticker("looked at"))
+        return scan(config.data, images, trigger=config.trigger, reads_captions=told != "nothing", progress=Ticker("looked at"))
     except BadData as error:
         problems.append(Problem("data", str(error)))
         return None
@@ -100,7 +105,8 @@ def _prior(config: Train, problems: list[Problem], *, told: str) -> Scan:
     if prior.prompt and sources.is_bare(prior.data):
         return Scan((), (Finding("note", str(prior.data), "holds no pictures; the base draws them, and nothing is written there"),))
     try:
-        found = scan(prior.data, config.prior_images, reads_captions=told != "nothing")
+        images = _of_classes(config.prior_images) if told == "classes" else config.prior_images
+        found = scan(prior.data, images, reads_captions=told != "nothing")
     except BadData as error:
         problems.append(Problem("prior.data", str(error)))
         return Scan((), ())
@@ -115,6 +121,20 @@ def _is_drawn(config: Train, scanned: Scan) -> bool:
     """Whether the base draws all pictures of the prior, although a folder is given."""
     prior = config.prior
     return bool(prior.data and prior.prompt and prior.weight and prior.num != 0 and not scanned.records)
+def _of_classes(images: Images) -> Images:
+    """Folders name classes where no caption does."""
+    return images.model_copy(update={"caption_from_folder": True})
+
+
+def _settled(config: Train, base: Recognised, *, problems: list[Problem], records: Sequence[ImageRecord]) -> Train:
+    """With what the method finds in the captions."""
+    try:
+        labels = of_base(resolve(config.base)) if base.told == "classes" else ()
+        method = config.method.settled([record.prompts for record in records], labels)
+    except (BadSetting, BadBase) as error:
+        problems.append(Problem("" if isinstance(error, BadBase) else "data", str(error)))
+        return config
+    return config.model_copy(update={"method": method})
 
 
 def _below(source: Path, name: str) -> str:

@@ -214,7 +214,8 @@ class Session:
         prior = PriorPictures(self.config, self.encoding, asking, self.runtime).prior(
             self.prior_records, num=self.derived.num_prior, side_px=self.resolution_px, captions=self.captions, words=self.words
         )
-        return replace(prior, conditionings={}) if self.config.method.trains_text_encoder else prior
+        changes = self.config.method.trains_text_encoder or self.config.method.new_classes
+        return replace(prior, conditionings={}) if changes else prior  # prompts will not be told as they were
 
     @cached_property
     def settled(self) -> Train:

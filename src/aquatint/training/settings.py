@@ -132,8 +132,9 @@ class Train(Config):
     family: str = "auto"
     """The base's architecture; `auto` finds it in the base's own files."""
     method: Method = Field(default="lora", validate_default=True)
-    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own), `textual_inversion` (the word alone)
-    or `full` (all weights). `dreambooth` and `dreambooth-lora` are full and LoRA beside pictures of the class (`prior.prompt`)."""
+    """What is trained: `lora` (small file), `pivotal` (that, and the trigger as a word of its own), `textual_inversion` (the word alone),
+    `full` (all weights) or `class_conditional` (new classes, for bases that read no text). `dreambooth` and `dreambooth-lora` are
+    full and LoRA beside pictures of the class (`prior.prompt`)."""
     trigger: str | None = None
     """A rare word that shall stand for what the pictures show, such as `zwx`."""
     out: Path | None = None
