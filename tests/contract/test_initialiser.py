@@ -31,7 +31,7 @@ def pocket() -> Any:
     return SD.load("pocket").freeze()
 
 
-def search(bundle: Any, latents: torch.Tensor, cache: Path, *, captions: list[str], vectors: int) -> Search:
+def search(bundle: Any, latents: torch.Tensor, *, cache: Path, captions: list[str], vectors: int) -> Search:
     views = [[Encoded(each[None], torch.zeros_like(each[None]))] for each in latents]
     examples = Examples([str(i) for i in range(len(views))], [[caption] for caption in captions], views, {})
     return Search(bundle, SD, TensorCache(cache), torch.float32, examples, "zwx", vectors, 5)
@@ -39,7 +39,7 @@ def search(bundle: Any, latents: torch.Tensor, cache: Path, *, captions: list[st
 
 def test_losses_are_those_of_stock_diffusers(tiny: Any, tmp_path: Path) -> None:
     bundle, latents = tiny("sd"), torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    looking = search(bundle, latents, tmp_path, captions=["a zwx", "zwx here"], vectors=3)
+    looking = search(bundle, latents, cache=tmp_path, captions=["a zwx", "zwx here"], vectors=3)
     found = looking.losses([("a", "b"), ("c",)], num=3)
     for phrase, words in (("a b a", ("a", "b")), ("c c c", ("c",))):
         expected = 0.0
@@ -55,7 +55,7 @@ def test_losses_are_those_of_stock_diffusers(tiny: Any, tmp_path: Path) -> None:
 
 def test_what_the_base_drew_is_explained_by_the_word_that_it_drew(pocket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initialiser, "NUM_LESSONS", (2, 6))
-    looking = search(pocket, draw_latents(pocket, DRAWN), tmp_path, captions=["a zwx on a beach", "a zwx in the snow"], vectors=1)
+    looking = search(pocket, draw_latents(pocket, DRAWN), cache=tmp_path, captions=["a zwx on a beach", "a zwx in the snow"], vectors=1)
     assert looking.best(WORDS) == ("owl",)
     calls: list[object] = []
     hook = pocket.denoiser.register_forward_hook(lambda *call: calls.append(call))

@@ -25,6 +25,7 @@ VARIANTS = {
     ],
     "full": [{}, {"text_encoder": True}],
     "pivotal": [{}, {"vectors": 5, "text_encoder": True}],
+    "textual_inversion": [{}, {"vectors": 3}],
 }
 CASES = [
     (case, Method.resolve({"kind": kind, **settings}), ema)

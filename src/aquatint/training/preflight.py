@@ -90,7 +90,7 @@ def _scan(config: Train, problems: list[Problem]) -> Scan | None:
 def _prior(config: Train, problems: list[Problem]) -> Scan:
     """The pictures of `prior.data`; none where there is no prior. No trigger is put into their captions."""
     prior = config.prior
-    if not (prior.data and prior.weight and prior.num != 0):
+    if not (prior.data and config.prior_weight and prior.num != 0):
         return Scan((), ())
     if prior.prompt and sources.is_bare(prior.data):
         return Scan((), (Finding("note", str(prior.data), "holds no pictures; the base draws them, and nothing is written there"),))
@@ -109,7 +109,7 @@ def _prior(config: Train, problems: list[Problem]) -> Scan:
 def _is_drawn(config: Train, scanned: Scan) -> bool:
     """Whether the base draws all pictures of the prior, although a folder is given."""
     prior = config.prior
-    return bool(prior.data and prior.prompt and prior.weight and prior.num != 0 and not scanned.records)
+    return bool(prior.data and prior.prompt and config.prior_weight and prior.num != 0 and not scanned.records)
 
 
 def _below(source: Path, name: str) -> str:
@@ -167,7 +167,7 @@ def _trigger_problem(config: Train) -> Problem | None:
 def _prior_problem(config: Train, base: Recognised | None) -> Problem | None:
     """What the pictures of the class cannot be drawn by, or would not serve for."""
     prior, kind = config.prior, config.method.kind
-    if not prior.weight or prior.num == 0:
+    if not config.prior_weight or prior.num == 0:
         return None
     asked = [name for name in ("data", "num", "prompt") if getattr(prior, name)]
     if config.method.keeps_rest and asked:
