@@ -1,4 +1,4 @@
-"""`method.initialiser=auto`: losses are those of stock diffusers, and pictures that the base drew are explained by the word that it drew."""
+"""`method.initialiser=auto`: losses are those of stock diffusers, and what the base drew is explained by the word that it drew."""
 
 import json
 from pathlib import Path
