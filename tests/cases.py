@@ -2,13 +2,20 @@
 
 from types import ModuleType
 
+from aquatint.core.family import Bundle
 from aquatint.methods.base import Method
 from aquatint.registry import families, methods
+
+
+def tolds(family: ModuleType) -> list[str]:
+    """What its bases may be told; where a pipeline cannot say a class although its denoiser must be told one, that too."""
+    return list(dict.fromkeys([*family.PIPELINES.values(), *(["classes"] if getattr(family, "LABELLED", ()) else [])]))
+
 
 CASES: dict[str, tuple[str, str]] = {
     name if told == next(iter(family.PIPELINES.values())) else f"{name}-{told}": (name, told)
     for name, family in families.load_all().items()
-    for told in dict.fromkeys(family.PIPELINES.values())
+    for told in tolds(family)
 }
 """Name of the case -> family, and what it is told."""
 METHODS = methods.names()
@@ -20,7 +27,14 @@ def family_of(case: str) -> ModuleType:
 
 def class_name(case: str) -> str:
     """Of the stock pipeline."""
-    return next(name for name, told in family_of(case).PIPELINES.items() if told == CASES[case][1])
+    family = family_of(case)
+    return next((name for name, told in family.PIPELINES.items() if told == CASES[case][1]), *getattr(family, "LABELLED", ())[:1])
+
+
+def prompts_of(bundle: Bundle, num: int) -> list[str]:
+    """Prompts that mean something to it, as different as they can be."""
+    known = bundle.labels or tuple(f"disc {index}" for index in range(num))
+    return [known[index % len(known)] for index in range(num)]
 
 
 def misfit(case: str, method: Method) -> str | None:

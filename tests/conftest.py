@@ -87,11 +87,12 @@ def _make_trainer(bundle, family, *, method, folder, num_steps, **how):
     examples = _examples(bundle, family, keep_prompts=method.encodes_anew)
     torch.manual_seed(0)
     parameters = method.attach(bundle, family, trigger="disc")
+    dropout = how.get("caption_dropout", 0.0) if bundle.knows_empty else 0.0
     plan = BatchPlan([0] * 6, batch_size=how.get("batch_size", 2), accumulate=how.get("accumulate", 1), weights=how.get("weights"))
     return Trainer(
         LossModule(family, bundle, trained=parameters), parameters,
         build(how.get("optimizer", "adamw"), method.groups(parameters), lr=how.get("lr", 1e-3), weight_decay=0.01),
-        warmup_cosine(num_steps=num_steps, warmup_steps=2), BatchSource(examples, plan, 0, how.get("caption_dropout", 0.0)),
+        warmup_cosine(num_steps=num_steps, warmup_steps=2), BatchSource(examples, plan, 0, dropout),
         Runtime(cpu=True), folder, num_steps=num_steps, average=MovingAverage(parameters, how["ema"]) if "ema" in how else None,
     )  # fmt: skip
 
@@ -102,10 +103,12 @@ def _examples(bundle, family, *, keep_prompts):
     from aquatint.core.family import Conditioning, Encoded
     from aquatint.training.batch import Examples
 
-    side, prompts = bundle.resolution_px, [f"disc {index}" for index in range(6)]
+    side, known = bundle.resolution_px, bundle.labels or [f"disc {index}" for index in range(6)]
+    prompts = [known[index % len(known)] for index in range(6)]
     pixels = torch.rand(6, 3, side, side, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    empty = [""] if bundle.knows_empty else []
     with torch.no_grad():
         encoded = family.encode_images(bundle, pixels)
-        told = {prompt: Conditioning(family.encode_prompts(bundle, [prompt])) for prompt in ["", *prompts]}
+        told = {prompt: Conditioning(family.encode_prompts(bundle, [prompt])) for prompt in [*empty, *prompts]}
     views = [[Encoded(encoded.mean_BCHW[i : i + 1], encoded.std_BCHW[i : i + 1])] for i in range(6)]
     return Examples([f"{index}.png" for index in range(6)], [[prompt] for prompt in prompts], views, {} if keep_prompts else told)

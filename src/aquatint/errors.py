@@ -41,6 +41,10 @@ class BadBase(AquatintError):
     """The base model cannot be found, is not a model, or is of another family."""
 
 
+class BadFile(AquatintError):
+    """A file is not what it should be, or cannot be used as asked."""
+
+
 class BadRun(AquatintError):
     """A run folder cannot be used as asked."""
 

@@ -80,7 +80,8 @@ def _rows(cls: type[Config], prefix: str, *, kinds: tuple[str, ...]) -> Iterator
         path, inner = f"{prefix}{name}", section(field.annotation)
         text = " ".join((field.description or "").split())
         if inner is None:
-            values = tuple(map(str, literals(field.annotation)))
+            is_listed = not {float, int, str} & set(members(field.annotation))  # else the words are not all
+            values = tuple(map(str, literals(field.annotation))) if is_listed else ()
             yield Setting(path, _default(field), text, False, values=values, kinds=kinds)
         elif issubclass(inner, Choice) and inner.is_open():
             variants = inner.variants()

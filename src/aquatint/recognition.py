@@ -8,6 +8,7 @@ from types import ModuleType
 
 from aquatint.errors import BadBase
 from aquatint.families import _sources
+from aquatint.families._labelled import is_told_class
 from aquatint.registry import families
 
 AUTO = "auto"
@@ -20,11 +21,8 @@ class Recognised:
     family: ModuleType
     class_name: str
     """Of the stock pipeline."""
-
-    @property
-    def told(self) -> str:
-        """Text, classes or nothing."""
-        return str(self.family.PIPELINES[self.class_name])
+    told: str
+    """Text, classes or nothing."""
 
 
 def recognise(base: str, family: str = AUTO) -> Recognised:
@@ -42,7 +40,7 @@ def recognise(base: str, family: str = AUTO) -> Recognised:
     class_name = _sources.class_of(path) if path.is_dir() else _on_hub(source, known)
     for name, each in known.items():
         if class_name in each.PIPELINES:
-            return Recognised(name, each, class_name)
+            return Recognised(name, each, class_name, _told(each, class_name, source=source))
     if family != AUTO:
         _sources.check(source, known[family].PIPELINES)
     loaded = ", ".join(sorted(name for each in known.values() for name in each.PIPELINES))
@@ -65,7 +63,15 @@ def _of_file(path: Path, known: dict[str, ModuleType]) -> Recognised:
         asked = f"the family {next(iter(known))} loads" if len(known) == 1 else "any family knows"
         raise BadBase(f"base={path}: this is not a whole model that {asked} (its first weight is named {names[0]})")
     name = max(fitting, key=lambda each: len(fitting[each].MARKS))
-    return Recognised(name, fitting[name], next(iter(fitting[name].PIPELINES)))
+    class_name, told = next(iter(fitting[name].PIPELINES.items()))
+    return Recognised(name, fitting[name], class_name, str(told))
+
+
+def _told(family: ModuleType, class_name: str, *, source: str) -> str:
+    """What the pipeline says, or its denoiser, where that wants a class and the pipeline cannot say one."""
+    if class_name in getattr(family, "LABELLED", ()) and is_told_class(_sources.config_of(source, "unet")):
+        return "classes"
+    return str(family.PIPELINES[class_name])
 
 
 def _occurs(mark: str, names: list[str]) -> bool:

@@ -1,6 +1,7 @@
 """Miniatures of every family, made once and copied for each test."""
 
 import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -11,6 +12,7 @@ import diffusers
 import pytest
 import torch
 from cases import CASES, class_name, family_of
+from huggingface_hub.constants import HF_HUB_CACHE
 from torch import Tensor
 
 from aquatint.core.family import Bundle
@@ -72,3 +74,29 @@ def answers() -> Callable[..., Tensor]:
         return proof.outputs(bundle, family_of(case), prompt=proof.question(bundle, "disc"))
 
     return answer
+
+
+@pytest.fixture
+def on_hub():
+    """(folder, "owner/name") -> as the Hub's client caches it: blobs by hash, a snapshot of links, a ref."""
+    made = []
+
+    def put(folder, name):
+        place = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+        made.append(place)
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        for part in ("blobs", "refs", f"snapshots/{commit}"):
+            (place / part).mkdir(parents=True)
+        (place / "refs" / "main").write_text(commit)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        assert len(files) > 5
+        for number, path in enumerate(files):
+            blob, link = place / "blobs" / f"{number:040x}", place / "snapshots" / commit / path.relative_to(folder)
+            shutil.copy(path, blob)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(blob)
+        return name
+
+    yield put
+    for place in made:
+        shutil.rmtree(place)

@@ -65,6 +65,8 @@ def test_a_trained_encoder_stays(case, method, tiny, other_device):
     assert [p == {"lazy"} for p in places(bundle)] == [any(p.requires_grad for p in m.parameters()) for m in bundle.modules]
     num_fixed = len(bundle.text_encoders) - len(bundle.adaptable)
     assert places(bundle).count({"cpu"}) == 1 + num_fixed  # the autoencoder, and what cannot be trained
+    told = family_of(case).encode_prompts(bundle, ["a disc"])
+    assert {value.device.type for value in told.values()} == {"lazy"}  # where the denoiser is, wherever they were read
 
 
 @pytest.mark.parametrize("case", CASES)

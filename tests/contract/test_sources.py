@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.constants import HF_HUB_CACHE
+from original_names import as_single_file
 from safetensors.torch import load_file, save_file
 
 from aquatint.core.fingerprint import fingerprint
@@ -22,32 +22,6 @@ CONFIG_OF_V1 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 def base(tiny_sd, tmp_path) -> Path:
     """A copy of the miniature, to be spoiled."""
     return shutil.copytree(tiny_sd, tmp_path / "base")
-
-
-@pytest.fixture
-def on_hub():
-    """(folder, "owner/name") -> as the Hub's client caches it: blobs by hash, a snapshot of links, a ref."""
-    made = []
-
-    def put(folder, name):
-        place = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
-        made.append(place)
-        commit = "0123456789abcdef0123456789abcdef01234567"
-        for part in ("blobs", "refs", f"snapshots/{commit}"):
-            (place / part).mkdir(parents=True)
-        (place / "refs" / "main").write_text(commit)
-        files = [path for path in Path(folder).rglob("*") if path.is_file()]
-        assert len(files) > 5
-        for number, path in enumerate(files):
-            blob, link = place / "blobs" / f"{number:040x}", place / "snapshots" / commit / path.relative_to(folder)
-            shutil.copy(path, blob)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(blob)
-        return name
-
-    yield put
-    for place in made:
-        shutil.rmtree(place)
 
 
 def prints(bundle):
@@ -196,61 +170,3 @@ def test_a_place_keeps_its_meaning_from_another_working_directory(base, monkeypa
     assert _sources.lasting("somebody/tiny-sd") == "somebody/tiny-sd"
     (base.parent / "pocket").mkdir()
     assert _sources.lasting("pocket") == "pocket"  # the built-in one
-
-
-# ---------------------------------------------------------------------------------------------------- the single file
-
-UNET = [
-    (r"^conv_in\.", "input_blocks.0.0."),
-    (r"^time_embedding\.linear_1\.", "time_embed.0."),
-    (r"^time_embedding\.linear_2\.", "time_embed.2."),
-    (r"^conv_norm_out\.", "out.0."),
-    (r"^conv_out\.", "out.2."),
-    (r"^down_blocks\.(\d)\.resnets\.0\.", lambda m: f"input_blocks.{1 + 2 * int(m[1])}.0."),
-    (r"^down_blocks\.(\d)\.attentions\.0\.", lambda m: f"input_blocks.{1 + 2 * int(m[1])}.1."),
-    (r"^down_blocks\.(\d)\.downsamplers\.0\.conv\.", lambda m: f"input_blocks.{2 + 2 * int(m[1])}.0.op."),
-    (r"^mid_block\.resnets\.(\d)\.", lambda m: f"middle_block.{2 * int(m[1])}."),
-    (r"^mid_block\.attentions\.0\.", "middle_block.1."),
-    (r"^up_blocks\.(\d)\.resnets\.(\d)\.", lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.0."),
-    (r"^up_blocks\.(\d)\.attentions\.(\d)\.", lambda m: f"output_blocks.{2 * int(m[1]) + int(m[2])}.1."),
-    (r"^up_blocks\.0\.upsamplers\.0\.", "output_blocks.1.2."),
-]
-RESNET = [
-    (r"\.norm1\.", ".in_layers.0."),
-    (r"\.conv1\.", ".in_layers.2."),
-    (r"\.time_emb_proj\.", ".emb_layers.1."),
-    (r"\.norm2\.", ".out_layers.0."),
-    (r"\.conv2\.", ".out_layers.3."),
-    (r"\.conv_shortcut\.", ".skip_connection."),
-]
-VAE = [
-    (r"down_blocks\.(\d)\.resnets\.", r"down.\1.block."),
-    (r"down_blocks\.(\d)\.downsamplers\.0\.", r"down.\1.downsample."),
-    (r"up_blocks\.(\d)\.resnets\.", lambda m: f"up.{1 - int(m[1])}.block."),
-    (r"up_blocks\.(\d)\.upsamplers\.0\.", lambda m: f"up.{1 - int(m[1])}.upsample."),
-    (r"mid_block\.resnets\.(\d)\.", lambda m: f"mid.block_{int(m[1]) + 1}."),
-    (r"mid_block\.attentions\.0\.group_norm\.", "mid.attn_1.norm."),
-    (r"mid_block\.attentions\.0\.to_out\.0\.", "mid.attn_1.proj_out."),
-    (r"mid_block\.attentions\.0\.to_", "mid.attn_1."),
-    (r"conv_norm_out\.", "norm_out."),
-    (r"conv_shortcut\.", "nin_shortcut."),
-]
-
-
-def as_single_file(folder: Path) -> dict[str, torch.Tensor]:
-    """The miniature under the names of the original Stable Diffusion code."""
-    unet, vae = (load_file(folder / part / "diffusion_pytorch_model.safetensors") for part in ("unet", "vae"))
-    text = load_file(folder / "text_encoder" / "model.safetensors")
-    tables = {name: UNET + RESNET if ".resnets." in name else UNET for name in unet}
-    tensors = {f"model.diffusion_model.{renamed(name, tables[name])}": tensor for name, tensor in unet.items()}
-    for name, tensor in vae.items():
-        is_attention = re.search(r"attentions\.0\.to_.*weight", name)
-        tensors[f"first_stage_model.{renamed(name, VAE)}"] = tensor[:, :, None, None] if is_attention else tensor
-    inside = "cond_stage_model.transformer.text_model."
-    return tensors | {inside + name.removeprefix("text_model."): tensor for name, tensor in text.items()}
-
-
-def renamed(name, table):
-    for pattern, replacement in table:
-        name = re.sub(pattern, replacement, name)
-    return name

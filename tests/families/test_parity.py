@@ -1,5 +1,6 @@
 """What is trained is what diffusers' scripts train and what its pipelines ask: losses by hand, and the networks' inputs overheard."""
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -154,8 +155,7 @@ def test_flux_is_told_the_scale_or_subtracts_by_it(miniature, heard):
 
 
 def test_dev_reads_twice_as_much_as_schnell(miniature, schnell):
-    class Long:
-        model_max_length = 512
-
-    found = [flux._num_t5_tokens(type("Pipeline", (), {"tokenizer_2": Long, "transformer": b.denoiser})) for b in (miniature("flux"), schnell)]
-    assert found == [512, 256]
+    for bundle, expected in ((miniature("flux"), 512), (schnell, 256)):
+        long = copy(bundle.pipeline.tokenizer_2)
+        long.model_max_length = 1000
+        assert flux._num_t5_tokens(FluxPipeline(**{**bundle.pipeline.components, "tokenizer_2": long})) == expected

@@ -22,7 +22,7 @@ class Generate(Config):
     model: str = "pocket"
     """A run folder, or a base model: `pocket`, a diffusers folder, a .safetensors checkpoint, a Hub id."""
     prompt: str = ""
-    """What to draw."""
+    """What to draw: a text; for a base of classes the name of one, or its number."""
     negative: str = ""
     """What to keep away from."""
     num: PositiveInt = 1
@@ -57,6 +57,9 @@ def run(config: Generate) -> Iterator[str]:
     width, height = config.size or (None, None)
     shared = {"num_steps": config.steps, "scale": config.scale, "negative": config.negative, "width_px": width, "height_px": height}
     requests = [Request(prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
+    if bundle.told != "text":  # what it would not listen to is told before a folder is made
+        bundle.family.asked(bundle, requests)
+        bundle.family.encode_prompts(bundle, [prompt])
     folder = _folder(config, adapter)
     scheduler = type(bundle.pipeline.scheduler).__name__
     for picture, request in zip(draw(bundle, requests), requests, strict=True):

@@ -1,7 +1,7 @@
 """What a model family must provide. Everything else is written against this file alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +17,10 @@ Told = Literal["nothing", "text", "classes"]
 """What a model is told of the picture that it shall draw."""
 Draws = Callable[[str], Any]
 """An `output_type` of the stock pipeline -> the pictures in that form."""
+
+
+def _as_it_is(bundle: "Bundle", requests: Sequence[Request]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Conditioning(dict[str, Tensor]):
@@ -52,6 +56,8 @@ class Bundle:
     told: Told = "text"
     labels: tuple[str, ...] = ()
     """Names of the classes in the order of their numbers, where the model is told a class."""
+    null_class: int | None = None
+    """The number that says "no class"; None where the model knows none."""
     side_multiple: int = 1
     """Sides of pictures must be divisible by this, in pixels."""
     is_framed: bool = False
@@ -61,6 +67,8 @@ class Bundle:
     """All that read the prompt."""
     windows: int = 1
     """How many windows of the text encoder every prompt is given: it is cut into pieces, and their encodings stand one after another."""
+    while_drawing: Callable[["Bundle", Sequence[Request]], AbstractContextManager[None]] = _as_it_is
+    """What must hold while the stock pipeline draws these requests, where its arguments cannot say all."""
     reading: str = ""
     """What the encoding of a prompt depends on beside the encoders' weights and `windows`; empty where that is nothing."""
 
@@ -79,6 +87,11 @@ class Bundle:
         """Of the `adaptable` ones, in the same order."""
         names = [name for name in self.family.text_parts if getattr(self.pipeline, name, None) is not None]
         return tuple(getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in names)
+
+    @property
+    def knows_empty(self) -> bool:
+        """Whether the empty prompt means something to it: no text, or no class."""
+        return self.told == "text" or self.null_class is not None
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -124,6 +137,9 @@ class ModelFamily(Protocol):
 
     PIPELINES: Mapping[str, Told]
     """Classes of stock pipelines that it loads, and what each is told. The first is that of a single file."""
+    LABELLED: tuple[str, ...]
+    """Those of `PIPELINES` whose denoiser may have to be told a class, though the pipeline cannot say one; its config tells.
+    A family that has none may leave this out."""
     FILE_PARTS: Mapping[str, str]
     """Part, as the pipeline names it -> how its weights' names begin in a single file. Empty where there are no such files."""
     MARKS: tuple[str, ...]
@@ -176,7 +192,7 @@ class ModelFamily(Protocol):
         """How many windows of the text encoder it takes to see all of a prompt; at least 1."""
 
     def cut_off(self, bundle: Bundle, prompt: str) -> str:
-        """The end of a prompt that the text encoder will not see; empty when it sees all."""
+        """The end of a prompt that none of the text encoders will see; empty when one of them sees all."""
 
     def words(self, bundle: Bundle) -> list[str]:
         """Words that are one token, commonest first; without those that also end longer words. None where no text is read."""

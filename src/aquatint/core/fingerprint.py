@@ -34,6 +34,7 @@ def identity(bundle: Bundle) -> str:
     """All that a picture, or an answer of the network, depends on besides the question. Hashes every weight, which takes seconds."""
     scheduler, objective = bundle.pipeline.scheduler, bundle.objective
     how = (type(scheduler).__name__, sorted(scheduler.config.items()), objective.prediction, objective.time, bundle.resolution_px)
-    long = [f"{bundle.windows} windows"] if bundle.windows > 1 else []
-    read = [bundle.reading] if bundle.reading else []
-    return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how), *long, *read])
+    more = [f"{bundle.windows} windows"] if bundle.windows > 1 else []
+    more += [repr(bundle.labels)] if bundle.labels else []
+    more += [bundle.reading] if bundle.reading else []
+    return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how), *more])

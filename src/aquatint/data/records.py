@@ -74,18 +74,25 @@ class Scan:
 
 
 def scan(
-    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, progress: Progress | None = None
-) -> Scan:
-    """Every picture of a source, fully decoded once, with its caption. Raises BadData with all problems at once."""
-    found = survey(source, images, trigger=trigger, needs_captions=needs_captions, progress=progress)
+    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, reads_captions: bool = True,
+    progress: Progress | None = None,
+) -> Scan:  # fmt: skip
+    """Every picture of a source, fully decoded once, with its caption. Raises BadData with all problems at once.
+
+    Unless it `reads_captions`, whatever they say is left aside, and all are empty.
+    """
+    found = survey(
+        source, images, trigger=trigger, needs_captions=needs_captions, reads_captions=reads_captions, progress=progress
+    )
     if found.has_errors:
         raise BadData(source, found.findings)
     return found
 
 
 def survey(
-    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, progress: Progress | None = None
-) -> Scan:
+    source: Path, images: Images, *, trigger: str | None = None, needs_captions: bool = True, reads_captions: bool = True,
+    progress: Progress | None = None,
+) -> Scan:  # fmt: skip
     """As `scan`, but errors are findings beside the pictures that are good. Raises BadData only if there is no such source."""
     offer = sources.read(str(source), images)
     offered, findings = unfolded(offer.entries, images)
@@ -95,10 +102,10 @@ def survey(
     if offered and not good and images.skip_bad:
         findings.append(Finding("error", str(source), f"not one of {len(offered):,} pictures can be read"))
     seen = [look for _, look in good]
-    entries, described = _described([entry for entry, _ in good], seen, images=images)
+    entries, described = _described([entry for entry, _ in good], seen, images=images) if reads_captions else (_silent(good), [])
     masks, masked = masks_of(entries, seen, images=images)
     written = {entry.name: entry.caption for entry in entries}
-    more = [*offer.of_captions, *check_captions(source, written, images=images, trigger=trigger)]
+    more = [*offer.of_captions, *check_captions(source, written, images=images, trigger=trigger)] if reads_captions else []
     if not needs_captions:
         more = [replace(finding, level="warning") if finding.level == "error" else finding for finding in more]
     records = tuple(
@@ -106,6 +113,10 @@ def survey(
         for entry, look, mask in zip(entries, seen, masks, strict=True)
     )
     return Scan(records, (*offer.findings, *findings, *described, *masked, *more), offer.folders)
+
+
+def _silent(good: Sequence[tuple[Entry, Look]]) -> list[Entry]:
+    return [replace(entry, caption=None) for entry, _ in good]
 
 
 def _described(entries: Sequence[Entry], looks: Sequence[Look], *, images: Images) -> tuple[list[Entry], list[Finding]]:

@@ -23,7 +23,7 @@ def plain(text: object) -> str:
 
 
 def _head(record: RunRecord) -> str:
-    picture = "![The same prompts before and after](before_after.png)" if (record.run_dir / "before_after.png").is_file() else ""
+    picture = "![The same seeds before and after](before_after.png)" if (record.run_dir / "before_after.png").is_file() else ""
     lines = [f"# {plain(record.run_dir.resolve().name)}", plain(account.summary(record))]
     if not record.is_finished:
         lines += [f"**{plain(account.status(record))}** To go on:", _fenced(snippet.command("resume", record), "sh")]
@@ -48,7 +48,7 @@ def _measures(record: RunRecord) -> str:
 def _use(record: RunRecord) -> str:
     parts = ["## Use it"]
     if record.is_finished:
-        line = snippet.command("generate", record, prompt=record.sample_prompt or "")
+        line = snippet.generate_command(record)
         parts += ["With aquatint, in the folder that holds this one:", _fenced(line, "sh")]
     if code := snippet.diffusers_code(record):
         parts += ["With [diffusers](https://github.com/huggingface/diffusers) alone:", _fenced(code, "python")]

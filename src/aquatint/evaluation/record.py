@@ -103,6 +103,12 @@ class RunRecord:
         return f"{name} (rank {rank})" if name and rank else name
 
     @cached_property
+    def told(self) -> str:
+        """What the model is told: text, classes or nothing."""
+        told = self.fact("told")
+        return told if told in ("classes", "nothing") else "text"
+
+    @cached_property
     def sample_prompt(self) -> str | None:
         prompts = self.setting("samples.prompts")
         prompt = self.fact("sample_prompt") or (prompts[0] if isinstance(prompts, list) and prompts else None) or self.fact("trigger")

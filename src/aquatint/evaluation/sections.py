@@ -100,7 +100,7 @@ def use(record: RunRecord) -> Markup:
     code = snippet.diffusers_code(record)
     if not code:
         return Markup()
-    line = snippet.command("generate", record, prompt=record.sample_prompt or "")
+    line = snippet.generate_command(record)
     shell = joined(element("p", "With aquatint, in the folder that holds this run:"), element("pre", element("code", line)))
     return element("section", element("h2", "Use it"), element("p", "With diffusers alone:"), element("pre", element("code", code)), shell)
 

@@ -6,6 +6,7 @@ of the weights is written as the change against the weights as they were: B A - 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from aquatint.core.family import Bundle
+from aquatint.errors import BadFile
+from aquatint.export.adapter import Adapter
+from aquatint.export.modelspec import describe
 from aquatint.export.tensors import write_tensors
 
 ADAPTER = "default"
@@ -33,10 +37,8 @@ def write(bundle: Bundle, path: Path, *, facts: dict[str, str]) -> Path:
     for place, module in adapted(bundle).items():
         inside = _left_out(module)
         found = get_peft_model_state_dict(module, adapter_name=ADAPTER, save_embedding_layers=False)
-        more = ".weight" if place.startswith("text_encoder") else ""
         for name, tensor in found.items():
-            whole_name = f"{place}.{inside}{name}" + (more if name.endswith(MAGNITUDE) else "")
-            tensors[whole_name] = _as_delta(name, tensor, module=module)
+            tensors[_spelled(f"{place}.{inside}{name}")] = _as_delta(name, tensor, module=module)
         settings = _as_written(module, inside)
         rank = max(rank, settings["r"])
         adapter_config |= {f"{place}.{name}": value for name, value in settings.items() if _is_plain(value)}
@@ -44,6 +46,30 @@ def write(bundle: Bundle, path: Path, *, facts: dict[str, str]) -> Path:
     metadata = {"format": "pt", "lora_adapter_metadata": described, "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
     write_tensors(tensors, path, metadata={**metadata, **facts})
     return path
+
+
+def spelled(adapter: Adapter) -> dict[str, Tensor]:
+    """The tensors of a file in diffusers' names; scales are folded in, for its loaders refuse alpha beside these names.
+
+    Raises `BadFile` for adapters of other kinds than LoRA and DoRA.
+    """
+    if adapter.others or not adapter.layers:
+        raise BadFile(f"this adapter is {', '.join(adapter.kinds)}; only LoRA and DoRA are converted to diffusers' names")
+    if adapter.architecture is None and adapter.spelling in ("kohya", "comfyui"):
+        raise BadFile("this adapter is for an architecture that is not known here, and its layers' names in diffusers are not either")
+    named: dict[str, Tensor] = {}
+    for name, factors in adapter.layers.items():
+        folded = factors.folded()
+        named |= {f"{name}.lora_A.weight": folded.down, f"{name}.lora_B.weight": folded.up}
+        if folded.magnitude is not None:
+            named[_spelled(f"{name}.{MAGNITUDE}")] = folded.magnitude
+    return named
+
+
+def write_adapter(adapter: Adapter, out: Path, *, facts: Mapping[str, str]) -> None:
+    """An adapter in the plain form as a file of diffusers' names, with the metadata by which programs tell what it is."""
+    named = spelled(adapter)
+    write_tensors(named, out, metadata=describe(adapter, named, facts=facts))
 
 
 def adapted(bundle: Bundle) -> dict[str, nn.Module]:
@@ -71,6 +97,10 @@ def _as_written(module: Any, inside: str) -> dict[str, Any]:
     whole = times * settings["r"]
     scaled = {"r": whole, "lora_alpha": whole, "rank_pattern": ranks, "alpha_pattern": ranks, "use_rslora": False}
     return {**settings, **scaled, **NO_DROPOUT}
+
+
+def _spelled(name: str) -> str:
+    return f"{name}.weight" if name.endswith(MAGNITUDE) and name.startswith("text_encoder") else name
 
 
 def _left_out(module: nn.Module) -> str:

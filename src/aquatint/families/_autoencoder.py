@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 def encode_images(bundle: Bundle, pixels_BCHW: Tensor) -> Encoded:
     from aquatint.core.family import Encoded
 
-    shift, scale = _units(bundle.autoencoder)
-    posterior = bundle.autoencoder.encode(pixels_BCHW).latent_dist
+    autoencoder: Any = bundle.autoencoder
+    shift, scale = _units(autoencoder)
+    posterior = autoencoder.encode(pixels_BCHW).latent_dist
     return Encoded((posterior.mean - shift) * scale, posterior.std * scale)
 
 
 def decode_latents(bundle: Bundle, latents_BCHW: Tensor) -> Tensor:
-    shift, scale = _units(bundle.autoencoder)
-    return bundle.autoencoder.decode(latents_BCHW / scale + shift).sample
+    autoencoder: Any = bundle.autoencoder
+    shift, scale = _units(autoencoder)
+    return autoencoder.decode(latents_BCHW / scale + shift).sample
 
 
 def downscale(autoencoder: Any) -> int:

@@ -24,8 +24,14 @@ lora_targets = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", 
 
 def encoding(bundle: Bundle, prompts: Sequence[str], *, encoder: Any, tokenizer: Any, length: int) -> Tensor:
     """T5's last layer, (B, length, D); padding is read too, as the networks were trained."""
-    ids = _clip.tokens(bundle, tokenizer, prompts, length=length).input_ids
-    return encoder(ids.to(encoder.device))[0]
+    ids = _clip.tokens(bundle, tokenizer, texts=prompts, length=length).input_ids
+    return encoder(ids.to(encoder.device))[0].to(bundle.device)
+
+
+def tie(encoder: Any) -> None:
+    """T5's table has two names; a single file may hold one of them, and diffusers then leaves the other without numbers."""
+    if encoder is not None:
+        encoder.tie_weights()
 
 
 def num_windows(bundle: Bundle, prompt: str) -> int:

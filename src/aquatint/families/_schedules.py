@@ -11,7 +11,7 @@ from aquatint.errors import BadBase
 
 
 def variance_preserving(scheduler: Any) -> Objective:
-    """Noise levels and prediction of any diffusers scheduler with `alphas_cumprod`. Raises `BadBase` for others, or an unknown prediction."""
+    """Noise levels and prediction of any diffusers scheduler with `alphas_cumprod`. Raises `BadBase` for another, or another prediction."""
     if not hasattr(scheduler, "alphas_cumprod"):
         raise BadBase(f"the scheduler is a {type(scheduler).__name__}, which does not tell the noise levels of training (alphas_cumprod)")
     process = VariancePreserving(torch.as_tensor(scheduler.alphas_cumprod).float())
@@ -24,3 +24,15 @@ def variance_preserving(scheduler: Any) -> Objective:
 def flow() -> Objective:
     """Straight lines, with more of the middle times (Esser et al. 2024, section 3.1)."""
     return Objective(RectifiedFlow(), "flow_prediction", LogitNormal())
+
+
+def draw_in_few_steps(pipeline: Any) -> None:
+    """Deterministic steps (DDIM, Song et al. 2021) in place of ancestral ones, which need nearly all of the training's thousand.
+
+    Nothing changes where the network predicts the variance too: only the ancestral steps know what to do with that.
+    """
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    config = pipeline.unet.config
+    if isinstance(pipeline.scheduler, DDPMScheduler) and config.out_channels == config.in_channels:
+        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)

@@ -13,6 +13,9 @@ from aquatint.names import nearest
 
 BUILT_IN = ("pocket",)
 """Models that ship inside the package."""
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+"""Of attention layers in early files, which diffusers renames when it loads them."""
 MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors file, by its format."""
 
@@ -63,10 +66,47 @@ def shapes(source: str, file_parts: Mapping[str, str]) -> dict[str, dict[str, li
         named = header(path)
         return {part: {n: s for n, s in named.items() if n.startswith(prefix)} for part, prefix in file_parts.items()}
     parts: dict[str, dict[str, list[int]]] = {}
-    for file in sorted(path.glob("*/*.safetensors")):
-        if "." not in file.stem and file.parent.name != "safety_checker":  # a dot begins a variant, such as .fp16
-            parts.setdefault(file.parent.name, {}).update(header(file))
+    for file in [*sorted(path.glob("*/*.safetensors")), path / WEIGHTS]:
+        if file.is_file() and "." not in file.stem and file.parent.name != "safety_checker":  # a dot begins a variant, such as .fp16
+            part = file.parent.name if file.parent != path else _part_at_root(path)
+            parts.setdefault(part, {}).update({_renamed(name): shape for name, shape in header(file).items()})
     return parts
+
+
+def config_of(source: str, part: str) -> dict[str, Any]:
+    """The `config.json` of a part of a model, which of early models lies beside the index; empty where none can be read."""
+    for name in (f"{part}/config.json", "config.json"):
+        if file := beside(source, name):
+            try:
+                found = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:  # its loader tells
+                return {}
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def beside(source: str, name: str) -> Path | None:
+    """A file of a diffusers folder, or of a model on the Hub; None where there is none."""
+    path = Path(source)
+    if path.exists():
+        return path / name if (path / name).is_file() else None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(source, name))
+    except Exception:  # the Hub has error classes of its own: not there, or out of reach
+        return None
+
+
+def _part_at_root(path: Path) -> str:
+    """The part whose files lie beside the index, as those of the only network of early models do."""
+    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    known = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] == "diffusers" and not (path / name).is_dir()]
+    return next((name for name in known if not name.endswith("scheduler")), "")
+
+
+def _renamed(name: str) -> str:
+    return next((name.replace(old, new) for old, new in OLD_NAMES.items() if old in name), name)
 
 
 @unswept()

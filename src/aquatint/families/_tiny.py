@@ -24,6 +24,17 @@ def tokenizer(max_length: int) -> Any:
         return CLIPTokenizer.from_pretrained(folder, model_max_length=max_length)
 
 
+def bert_tokenizer(max_length: int) -> Any:
+    """A real `BertTokenizer` whose words are single letters."""
+    from transformers import BertTokenizer
+
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "vocab.txt").write_text("\n".join(tokens) + "\n")
+        return BertTokenizer.from_pretrained(folder, model_max_length=max_length)
+
+
 def clip(width: int, *, projected: int | None = None) -> tuple[Any, Any]:
     """Text encoder and tokenizer; with a projection of the pooled vector to so many numbers."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection

@@ -68,7 +68,7 @@ def encode_prompts(bundle, prompts):
     from aquatint.core.family import Conditioning
 
     pipeline, encoder = bundle.pipeline, bundle.pipeline.text_encoder
-    ids = _clip.tokens(bundle, pipeline.tokenizer, prompts).input_ids
+    ids = _clip.tokens(bundle, pipeline.tokenizer, texts=prompts).input_ids
     pooled = encoder(ids.to(encoder.device)).pooler_output
     t5 = {"encoder": pipeline.text_encoder_2, "tokenizer": pipeline.tokenizer_2, "length": _num_t5_tokens(pipeline)}
     return Conditioning(prompt_embeds=_clip_and_t5.encoding(bundle, prompts, **t5), pooled_prompt_embeds=pooled)
@@ -93,12 +93,12 @@ def drawn_latents(bundle, draws):
     finally:
         listening.remove()
     _, row, column = places[-1].amax(0).int().tolist()
-    return _unpacked(packed, row + 1, column + 1)
+    return _unpacked(packed, (row + 1, column + 1))
 
 
 def cut_off(bundle, prompt):
     """What none of the encoders sees."""
-    return _clip.lost(bundle, bundle.pipeline.tokenizer_2, prompt, length=_num_t5_tokens(bundle.pipeline))
+    return _clip.lost(bundle, bundle.pipeline.tokenizer_2, prompt=prompt, length=_num_t5_tokens(bundle.pipeline))
 
 
 def network(bundle, conditioning):
@@ -113,7 +113,7 @@ def network(bundle, conditioning):
         places = {"img_ids": grid, "txt_ids": x_t.new_zeros(seen.shape[1], 3)}
         guidance = t.new_full(t.shape, GUIDANCE) if has_guidance else None
         packed = bundle.denoiser(_packed(x_t), timestep=t, guidance=guidance, **told, **places, return_dict=False)[0]
-        return _unpacked(packed, rows, columns)
+        return _unpacked(packed, (rows, columns))
 
     return output
 
@@ -125,10 +125,11 @@ def _packed(x):
     return pixel_unshuffle(x, PATCH).flatten(2).transpose(1, 2)
 
 
-def _unpacked(packed, rows, columns):
+def _unpacked(packed, grid):
+    """Back, by rows and columns."""
     from torch.nn.functional import pixel_shuffle
 
-    return pixel_shuffle(packed.transpose(1, 2).unflatten(2, (rows, columns)), PATCH)
+    return pixel_shuffle(packed.transpose(1, 2).unflatten(2, grid), PATCH)
 
 
 def _num_t5_tokens(pipeline) -> int:
@@ -140,6 +141,7 @@ def _bundle(pipeline) -> Bundle:
     from aquatint.families._schedules import flow
 
     config = pipeline.transformer.config
+    _clip_and_t5.tie(pipeline.text_encoder_2)
     return Bundle(
         family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.transformer, objective=flow(),
         resolution_px=pipeline.vae.config.sample_size,  # the transformer's settings hold none

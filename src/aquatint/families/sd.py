@@ -51,7 +51,7 @@ def encode_prompts(bundle, prompts):
     from aquatint.core.family import Conditioning
 
     encoder = bundle.text_encoders[0]
-    tokens = _clip.tokens(bundle, bundle.pipeline.tokenizer, _clip.texts(bundle, prompts))
+    tokens = _clip.tokens(bundle, bundle.pipeline.tokenizer, texts=_clip.texts(bundle, prompts))
     mask = tokens.attention_mask.to(encoder.device) if getattr(encoder.config, "use_attention_mask", None) else None
     seen = encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)[0]
     return Conditioning(prompt_embeds=seen.reshape(len(prompts), -1, seen.shape[-1]))

@@ -93,7 +93,7 @@ def cut_off(bundle, prompt):
     """What none of the encoders sees."""
     if bundle.pipeline.text_encoder_3 is None:
         return _clip.cut_off(bundle, prompt)
-    return _clip.lost(bundle, bundle.pipeline.tokenizer_3, prompt, length=_num_t5_tokens(bundle))
+    return _clip.lost(bundle, bundle.pipeline.tokenizer_3, prompt=prompt, length=_num_t5_tokens(bundle))
 
 
 def network(bundle, conditioning):
@@ -109,11 +109,12 @@ def _bundle(pipeline) -> Bundle:
     from aquatint.core.family import Bundle
     from aquatint.families._schedules import flow
 
-    config = pipeline.transformer.config
+    config, scale = pipeline.transformer.config, _autoencoder.downscale(pipeline.vae)
     encoders = (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3)
+    _clip_and_t5.tie(pipeline.text_encoder_3)
     return Bundle(
         family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.transformer, objective=flow(),
-        resolution_px=config.sample_size * _autoencoder.downscale(pipeline.vae), width=config.num_attention_heads * config.attention_head_dim,
+        resolution_px=config.sample_size * scale, width=config.num_attention_heads * config.attention_head_dim,
         side_multiple=pixel_multiple, autoencoder=pipeline.vae, text_encoders=tuple(encoder for encoder in encoders if encoder is not None),
         reading=f"{_clip_and_t5.length_of(pipeline.tokenizer_3, T5_TOKENS)} tokens of T5",
     )  # fmt: skip

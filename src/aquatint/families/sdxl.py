@@ -49,8 +49,8 @@ def tiny(told=None) -> Bundle:
 
     (text, words), (text_2, words_2) = _tiny.clip(32), _tiny.clip(24, projected=20)
     unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8, cross_attention_dim=32 + 24,
-        attention_head_dim=(2, 4), use_linear_projection=True, transformer_layers_per_block=(1, 2),
+        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=32 + 24,
+        attention_head_dim=(2, 4), use_linear_projection=True,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + 20,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def tiny(told=None) -> Bundle:
 
 
 def encode_prompts(bundle, prompts):
-    """The empty prompt is zeros where the checkpoint says so: what guidance subtracts by default, and so what is shown without a caption."""
+    """The empty prompt is zeros where the checkpoint says so: what guidance subtracts by default, so what no caption means."""
     import torch
 
     from aquatint.core.family import Conditioning

@@ -39,7 +39,8 @@ def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype,
     for module in was_training:
         module.eval()
     try:
-        with bundle.gathered(), torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
+        with bundle.gathered(), bundle.while_drawing(bundle, requests), torch.no_grad(), autocast:
             drawn = pipeline(
                 **bundle.family.asked(bundle, requests),
                 num_inference_steps=first.num_steps,

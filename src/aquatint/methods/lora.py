@@ -153,6 +153,9 @@ class LoRA(Method, kind="lora"):
                 yield f"method.targets: only linear layers and convolutions can be adapted, and {wrong} is a {kind}"
             if target in self.targets and not found:
                 yield f"method.targets: no layer of {what} is named {target}{nearest(target, ends_of_names(known))}"
+        if part.name == "denoiser" and not self.targets and not _layers(part):
+            no_layer = f"{what} has no layer named {' or '.join(part.targets)}"
+            yield f"method.targets: {no_layer}; method.convolutions=true adapts its convolutions, method=full trains all of it"
         misfits: dict[tuple[int, str], list[tuple[int, str, str]]] = {}
         for name, shape in _layers(part).items():
             if name in known and (problem := self.form.problem(shape, rank := self._rank(name))):
@@ -226,23 +229,23 @@ class LoRA(Method, kind="lora"):
     def save(self, bundle: Bundle, out_dir: Path, *, facts: dict[str, str]) -> Path:
         from aquatint.export import diffusers_lora, peft_folder
 
-        if self.variant not in IN_FILE:
+        if self.variant not in IN_FILE or not hasattr(bundle.pipeline, "load_lora_weights"):
             return peft_folder.write(bundle, out_dir / FOLDER, facts=facts)
         return diffusers_lora.write(bundle, out_dir / FILE, facts={**facts, "aquatint.alpha": str(self._alpha(self.rank))})
 
     def load(self, bundle: Bundle, saved: Path) -> None:
         from aquatint.export import peft_folder
 
-        if self.variant in IN_FILE:
-            bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)
-        else:
+        if saved.is_dir():
             peft_folder.load(bundle, saved)
+        else:
+            bundle.pipeline.load_lora_weights(saved.parent, weight_name=saved.name)
 
     def loading_lines(self, pipeline: str, base: str, *, saved: str) -> list[str]:
         from aquatint.export import peft_folder
 
         lines = pipeline_lines(pipeline, base)
-        if self.variant in IN_FILE:
+        if not Path(saved).is_dir():
             return [*lines, f"pipe.load_lora_weights({saved!r})"]
         return [peft_folder.IMPORT, *lines, *peft_folder.loading_lines(saved)]
 

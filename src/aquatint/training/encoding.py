@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,11 +41,15 @@ class Encoding:
         """Encode, or find in the cache. With `keep_prompts` the prompts stay text, for a text encoder that is trained."""
         prompts = [record.prompts for record in records]
         views = self._views(records, sizes)
-        conditionings = {} if keep_prompts else self.conditionings(sorted({"", *chain.from_iterable(prompts)}))
+        conditionings = {} if keep_prompts else self.conditionings(sorted({*self.empty, *chain.from_iterable(prompts)}))
         return Examples([r.name for r in records], prompts, views, conditionings)
 
     def conditionings(self, prompts: Sequence[str]) -> dict[str, Conditioning]:
-        """Each prompt's encoding, a batch of one."""
+        """Each prompt's encoding, a batch of one; none where nothing is told. Raises `BadSetting` for a class that there is not."""
+        if self.bundle.told == "nothing":
+            return {}
+        if self.bundle.told == "classes":  # nothing to compute, and a class's number is this base's own
+            return {prompt: self.family.encode_prompts(self.bundle, [prompt]).to(torch.device("cpu")) for prompt in prompts}
         encoders = "+".join(fingerprint(encoder) for encoder in self.bundle.text_encoders)
         long = [f"{self.bundle.windows} windows"] if self.bundle.windows > 1 else []
         read = [self.bundle.reading] if self.bundle.reading else []
@@ -60,9 +65,15 @@ class Encoding:
         )
         return {prompt: Conditioning(entry) for prompt, entry in zip(prompts, found, strict=True)}
 
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """The empty prompt, where that means something."""
+        return ("",) if self.bundle.knows_empty else ()
+
     def _views(self, records: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[list[Encoded]]:
         autoencoder = self.bundle.autoencoder
-        encoder = fingerprint(autoencoder) if autoencoder else "pixels"
+        network: Any = self.bundle.denoiser
+        encoder = fingerprint(autoencoder) if autoencoder else f"pixels in {network.config.in_channels} channels"
         device = next(self.bundle.denoiser.parameters()).device
         of_each = [record_views(r, size, images=self.images) for r, size in zip(records, sizes, strict=True)]
         wanted = [(record, view) for record, views in zip(records, of_each, strict=True) for view in views]

@@ -45,6 +45,11 @@ def windows(bundle: Bundle) -> Iterator[Noted]:
         yield note(f"{text}, as with `aquatint generate`; stock pipelines give a prompt one")
 
 
+def frames(bundle: Bundle, records: Sequence[ImageRecord]) -> Iterator[Noted]:
+    if bundle.is_framed and any(record.width_px != record.height_px for record in records):
+        yield note(f"every picture is cropped to a square of {bundle.resolution_px} px, the only size that this base draws")
+
+
 def reasons(derived: Sequence[str]) -> Iterator[Noted]:
     yield from map(note, derived)
 

@@ -12,12 +12,15 @@ from aquatint.data.captions import mention
 from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.errors import AquatintError
+from aquatint.export.architectures import of_family
 from aquatint.methods.base import NO_TRIGGER
+from aquatint.methods.lora import IN_FILE, LoRA
 from aquatint.recognition import Recognised, recognise
 from aquatint.registry import families
 from aquatint.ticker import Ticker
 from aquatint.training.conflicts import conflicts
 from aquatint.training.folder import RunFolder, free_name
+from aquatint.training.idle import idle
 from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
 
@@ -40,14 +43,14 @@ def check(config: Train) -> Checked:
     """Raises `SettingsError` with every problem: settings, base, data, folder, disk."""
     problems: list[Problem] = []
     folder = RunFolder(_out(config, problems))
-    scanned, prior = _scan(config, problems), _prior(config, problems)
-    problems += _among_pictures(folder.path, scanned, data=config.data)
     base = _recognised(config, problems)
+    told = base.told if base else "text"
+    scanned, prior = _scan(config, problems, told=told), _prior(config, problems, told=told)
+    problems += [*_among_pictures(folder.path, scanned, data=config.data), *idle(config, told)]
     wanted = room(config, base.family) if base else None
-    misfit, of_disk = _misfit(config, base) if base else None, _disk_problem(config, folder, wanted=wanted)
-    for found in (misfit, _trigger_problem(config), _prior_problem(config, base), _resolution_problem(config, base), of_disk):
-        if found:
-            problems.append(found)
+    misfit, of_prior = _misfit(config, base) if base else None, _prior_problem(config, base)
+    export, disk = _export_problem(config, base), _disk_problem(config, folder, wanted=wanted)
+    problems += filter(None, (misfit, _trigger_problem(config), of_prior, _resolution_problem(config, base), export, disk))
     problems += conflicts(config)
     if problems or scanned is None or base is None:
         raise SettingsError(problems)
@@ -79,15 +82,16 @@ def _out(config: Train, problems: list[Problem]) -> Path:
     return config.out
 
 
-def _scan(config: Train, problems: list[Problem]) -> Scan | None:
+def _scan(config: Train, problems: list[Problem], *, told: str) -> Scan | None:
+    reads = told != "nothing"
     try:
-        return scan(config.data, config.images, trigger=config.trigger, needs_captions=True, progress=Ticker("looked at"))
+        return scan(config.data, config.images, trigger=config.trigger, reads_captions=reads, progress=Ticker("looked at"))
     except BadData as error:
         problems.append(Problem("data", str(error)))
         return None
 
 
-def _prior(config: Train, problems: list[Problem]) -> Scan:
+def _prior(config: Train, problems: list[Problem], *, told: str) -> Scan:
     """The pictures of `prior.data`; none where there is no prior. No trigger is put into their captions."""
     prior = config.prior
     if not (prior.data and config.prior_weight and prior.num != 0):
@@ -95,7 +99,7 @@ def _prior(config: Train, problems: list[Problem]) -> Scan:
     if prior.prompt and sources.is_bare(prior.data):
         return Scan((), (Finding("note", str(prior.data), "holds no pictures; the base draws them, and nothing is written there"),))
     try:
-        found = scan(prior.data, config.prior_images)
+        found = scan(prior.data, config.prior_images, reads_captions=told != "nothing")
     except BadData as error:
         problems.append(Problem("prior.data", str(error)))
         return Scan((), ())
@@ -174,8 +178,8 @@ def _prior_problem(config: Train, base: Recognised | None) -> Problem | None:
         text = f"method={kind} leaves every prompt without the trigger as it was, so nothing needs to be kept; leave it out"
         return Problem(f"prior.{asked[0]}", text)
     if prior.preserve == "pictures" and not (prior.prompt or prior.data):
-        example = "prior.prompt='a photo of a dog'"
-        return Problem("prior.prompt", f"what class is it that you teach? Write {example}; or prior.preserve=outputs, which needs no class")
+        named = "prior.prompt='a photo of a dog'" if base is None or base.told == "text" else "prior.data=FOLDER"
+        return Problem("prior.prompt", f"what class is it that you teach? Give {named}; or prior.preserve=outputs, which needs no class")
     if prior.prompt and base and base.told != "text":
         return Problem("prior.prompt", f"{config.base} reads no text; give pictures of the class instead (prior.data=FOLDER)")
     if prior.prompt and config.trigger and mention(config.trigger).search(prior.prompt):
@@ -184,7 +188,8 @@ def _prior_problem(config: Train, base: Recognised | None) -> Problem | None:
 
 
 def _resolution_problem(config: Train, base: Recognised | None) -> Problem | None:
-    every = [base.family] if base else families.load_all().values()  # of a base that is no model: what none of them could take
+    free = [family for family in families.load_all().values() if family.pixel_multiple > 1]  # the others take their own size alone
+    every = [base.family] if base else free  # of a base that is no model: what none of them could take
     multiple = min(family.pixel_multiple for family in every)
     wrong = [resolution for resolution in config.images.resolutions if resolution % multiple]
     if not wrong:
@@ -192,6 +197,17 @@ def _resolution_problem(config: Train, base: Recognised | None) -> Problem | Non
     near = ", ".join(str(max(multiple, round(resolution / multiple) * multiple)) for resolution in wrong)
     are = "is not a multiple" if len(wrong) == 1 else "are not multiples"
     return Problem("images.resolution", f"{', '.join(map(str, wrong))} {are} of {multiple}, as this family's networks need; try {near}")
+
+
+def _export_problem(config: Train, base: Recognised | None) -> Problem | None:
+    """Settings that have no form for other programs."""
+    if config.export and not isinstance(config.method, LoRA):
+        return Problem("export", f"method={config.method.kind} writes no adapter; this is for lora and pivotal")
+    if config.export and isinstance(config.method, LoRA) and config.method.variant not in IN_FILE:
+        return Problem("export", f"method.variant={config.method.variant} is not among the forms that are converted: {', '.join(IN_FILE)}")
+    if config.export and base and of_family(base.name) is None:
+        return Problem("export", f"no other program loads adapters for family={base.name}")
+    return None
 
 
 def _disk_problem(config: Train, folder: RunFolder, *, wanted: Room | None) -> Problem | None:

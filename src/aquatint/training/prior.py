@@ -48,7 +48,7 @@ class Prior:
     latents: Sequence[Tensor]
     """The pictures, the base's own or the user's, each (1, C, H, W)."""
     prompts: Sequence[str]
-    """Of each lesson; of the base's outputs empty for every other round through the pictures."""
+    """Of each lesson; of the base's outputs empty for every other round through the pictures, where that means something."""
     outputs: Sequence[Tensor]
     """The base's output in each lesson, (1, C, H, W). None at all: each picture is one lesson, at a noise of every step's own."""
     conditionings: dict[str, Conditioning]
@@ -209,7 +209,8 @@ class Asking:
 
     def prior_on(self, pictures: Sequence[Pictured], conditionings: dict[str, Conditioning], *, seed: int) -> Prior:
         """About these pictures. `conditionings` must hold every prompt and the empty one."""
-        asked = [picture.prompt if turn % 2 == 0 else "" for turn in range(LESSONS_EACH) for picture in pictures]
+        knows = self.bundle.knows_empty
+        asked = [picture.prompt if turn % 2 == 0 or not knows else "" for turn in range(LESSONS_EACH) for picture in pictures]
         latents, names = [picture.latents for picture in pictures], [picture.name for picture in pictures]
         return self._answered(Prior(latents, asked, (), conditionings, seed, names), pictures)
 

@@ -25,7 +25,7 @@ def num_asked(config: Train, records: Sequence[ImageRecord], *, words: Sequence[
     if words or prior.prompt:
         return prior.num
     if prior.num:
-        raise BadSetting(f"prior.num={prior.num}: this base's tokenizer has no words to draw other things by; set prior.num=0")
+        raise BadSetting(f"prior.num={prior.num}: this base has no words to draw other things by; set prior.num=0")
     return 0
 
 
@@ -45,7 +45,7 @@ class PriorPictures:
         wanted = self._wanted(num - len(yours), captions=captions, words=words)
         if yours:  # of one size, so that they fit into one batch
             wanted = [replace(request, width_px=side_px, height_px=side_px) for request in wanted]
-        every = {"", *(picture.prompt for picture in yours), *(request.prompt for request in wanted)}
+        every = {*self.encoding.empty, *(picture.prompt for picture in yours), *(request.prompt for request in wanted)}
         told = self.encoding.conditionings(sorted(every))  # all processes together
         with self.runtime.first_alone():
             pictures: list[Pictured] = [*yours, *self.asking.drawn(wanted)]

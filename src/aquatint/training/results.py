@@ -16,10 +16,12 @@ from aquatint.data.pictures import open_picture
 from aquatint.data.records import ImageRecord
 from aquatint.evaluation import proof
 from aquatint.evaluation.report import write_readme, write_report
+from aquatint.export.modelspec import of_architecture
 from aquatint.families._quantised import quantised
 from aquatint.families._sources import resolve
 from aquatint.generation.drawing import draw
 from aquatint.generation.sheet import sheet
+from aquatint.training.exports import Answers, architecture, write_kohya
 from aquatint.training.folder import RunFolder
 from aquatint.training.objectives import end_in_noise, scheduler_lines
 from aquatint.training.samples import Sampler
@@ -34,6 +36,17 @@ def in_place_of(bundle: Bundle, *, load: Callable[[], Bundle]) -> Bundle:
     device = bundle.device
     bundle.to("cpu")
     return load().to(device)
+
+
+def _asking(bundle: Bundle, prompt: str) -> dict[str, Any]:
+    """What a program must know to ask the model for a picture."""
+    pipeline, scheduler = (type(part).__name__ for part in (bundle.pipeline, bundle.pipeline.scheduler))
+    network: Any = bundle.denoiser
+    known = {"told": bundle.told, "sample_prompt": prompt, "pipeline": pipeline, "scheduler": scheduler}
+    if bundle.told != "classes":
+        return known
+    (label,) = bundle.family.encode_prompts(bundle, [prompt])["class_labels"].tolist()
+    return {**known, "label": label, "shape": [1, network.config.in_channels, bundle.resolution_px, bundle.resolution_px]}
 
 
 @dataclass(frozen=True)
@@ -53,20 +66,24 @@ class Results:
         """
         config, prompt = self.config, proof.question(bundle, self.config.trigger)
         trained = proof.outputs(bundle, self.family, prompt=prompt)
-        saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step))
+        saved = config.method.save(bundle, self.folder.path, facts=self._metadata(step, bundle))
         fresh = in_place_of(bundle, load=lambda: self._loaded(saved, bundle=bundle))
         loaded = proof.outputs(fresh, self.family, prompt=prompt)
         proven = proof.compare(saved, loaded=loaded, base=self.base_answer, trained=trained)
         after = list(draw(fresh, sampler.requests, batch_size=len(sampler.requests), precision=sampler.precision))
         sampler.keep(step, after)
         self._before_after(sampler, after)
-        pipeline = type(fresh.pipeline).__name__
-        lines = config.method.loading_lines(pipeline, str(resolve(config.base)), saved=str(saved.resolve()))
+        lines = config.method.loading_lines(type(fresh.pipeline).__name__, str(resolve(config.base)), saved=str(saved.resolve()))
         if config.loss.zero_terminal_snr:
             lines += scheduler_lines(fresh)
-        more = {"pipeline": pipeline, "loading_lines": lines, "sample_prompt": sampler.requests[0].prompt}
+        more = {**_asking(fresh, sampler.requests[0].prompt), "loading_lines": lines}
         self.folder.write_facts(self._facts(saved, proven, more={**facts, **more}))
-        self.pages()
+        try:
+            if "kohya" in config.export:
+                again = lambda file: proof.outputs(self._loaded(file, bundle=bundle), self.family, prompt=prompt)  # noqa: E731
+                write_kohya(config, saved, bundle=bundle, answers=Answers(self.base_answer, trained, again))
+        finally:
+            self.pages()
         return proven
 
     def _loaded(self, saved: Path, *, bundle: Bundle) -> Bundle:
@@ -95,14 +112,17 @@ class Results:
         titles = [request.prompt for request in sampler.requests[:MAX_COLUMNS]]
         sheet(rows, row_titles=["your pictures", "before", "after"], column_titles=titles).save(self.folder.before_after)
 
-    def _metadata(self, step: int) -> dict[str, str]:
+    def _metadata(self, step: int, bundle: Bundle) -> dict[str, str]:
         config = self.config
-        return {
-            "ss_base_model_version": f"{config.family}:{config.base}", "ss_steps": str(step), "ss_num_train_images": str(len(self.records)),
-            "ss_network_module": f"aquatint.{config.method.kind}", "modelspec.title": self.folder.path.name,
+        side = (*config.images.resolutions, bundle.resolution_px)[0]
+        own = {
+            "ss_base_model_version": config.family, "ss_sd_model_name": config.base, "ss_steps": str(step),
+            "ss_num_train_images": str(len(self.records)), "ss_network_module": f"aquatint.{config.method.kind}",
+            "modelspec.title": self.folder.path.name, "modelspec.resolution": f"{side}x{side}",
             "modelspec.trigger_phrase": config.trigger or "", "modelspec.date": time.strftime("%Y-%m-%d"),
             "modelspec.implementation": f"aquatint {version('aquatint')}",
         }  # fmt: skip
+        return own | of_architecture(architecture(config, bundle), own, is_v_prediction=bundle.objective.prediction == "v_prediction")
 
     def _facts(self, saved: Path, proven: proof.Proof, *, more: Mapping[str, Any]) -> dict[str, Any]:
         config = self.config

@@ -35,6 +35,7 @@ def room(config: Train, family: ModuleType) -> Room:
     num_trained = config.method.num_trained(parts, family) if parts else 0
     each = 1 + SLOTS.get(config.optimizer.name, 0) + bool(config.ema)
     written = config.method.num_written(parts, family) if parts else 0
+    written *= 1 + len(config.export)
     return Room(num_trained * each * FLOAT_BYTES, written * FLOAT_BYTES, _num_saved(config), config.checkpoints.keep)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL.Image import Image, fromarray
 
-from aquatint.core.family import Bundle
+from aquatint.core.family import Bundle, Told
 from aquatint.core.fingerprint import identity
 from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache, entry_key
@@ -71,11 +71,15 @@ def blank(pictures: Sequence[Image]) -> list[int]:
     return [index for index, picture in enumerate(pictures) if float(np.asarray(picture).std()) < 1.0]
 
 
-def requests(settings: Samples, *, trigger: str | None, records: Sequence[ImageRecord], size_px: int) -> list[Request]:
-    """One a prompt; without prompts the trigger and the first captions."""
+def requests(
+    settings: Samples, *, trigger: str | None, records: Sequence[ImageRecord], size_px: int, told: Told = "text"
+) -> list[Request]:
+    """One a prompt; without prompts the trigger and the first captions. Of a model that is told nothing a handful."""
     captions = list(dict.fromkeys(record.caption for record in records if record.caption))
     derived = ([f"a photo of {trigger}"] if trigger else []) + captions
     prompts = list(settings.prompts) or list(dict.fromkeys(derived))[:NUM_PROMPTS] or [""]
+    if told == "nothing":
+        prompts = [""] * NUM_PROMPTS
     return [
         Request(prompt, settings.seed + index, num_steps=settings.num_steps, scale=settings.scale, width_px=size_px, height_px=size_px)
         for index, prompt in enumerate(prompts)

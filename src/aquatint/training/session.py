@@ -32,6 +32,7 @@ from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding
 from aquatint.training.events import Event, Finished, Noted, Validated
 from aquatint.training.folder import newest_checkpoint
+from aquatint.training.idle import fitted
 from aquatint.training.loss_module import LossModule
 from aquatint.training.memory import checkpoint_gradients
 from aquatint.training.observers import interleaved, regularly
@@ -66,6 +67,7 @@ class Session:
         """Yields the run's events; the folder is complete when `Finished` has passed."""
         with self.folder.claimed() if self.runtime.is_main else nullcontext():
             find(self.config.optimizer.name)
+            self._fit()
             self.config.method.check(self.bundle, self.family, trigger=self.config.trigger)
             self._seek_initialiser()
             self._write_config()
@@ -77,6 +79,7 @@ class Session:
         num_prior = self.derived.num_prior
         yield from notices.pictures_of_prior(self.prior_records, num_found=self.num_prior_pictures, num=num_prior)
         yield from notices.windows(self.bundle)
+        yield from notices.frames(self.bundle, self.records)
         yield from notices.reasons(self.derived.reasons)
         yield from notices.rate(self.config)
         yield from notices.precision(self.config, self.precision, device=self.runtime.device)
@@ -98,8 +101,13 @@ class Session:
                     yield Noted(step=trainer.step, text=proven.sentence())
                 yield event
 
+    def _fit(self) -> None:
+        """Raises `BadSetting` for what this base cannot follow, before anything is computed."""
+        self.config = fitted(self.config, self.bundle, records=(*self.records, *self.prior_records))
+
     def prepare(self) -> None:
         """Everything that a run finds in the cache: encoded pictures and captions, and what the base says."""
+        self._fit()
         self.examples  # noqa: B018 - made when first asked for
         self.prior  # noqa: B018
 
@@ -244,7 +252,8 @@ class Session:
 
     @cached_property
     def sampler(self) -> Sampler:
-        wanted = requests(self.config.samples, trigger=self.config.trigger, records=self.records, size_px=self.resolution_px)
+        size_px, trigger = self.resolution_px, self.config.trigger
+        wanted = requests(self.config.samples, trigger=trigger, records=self.records, size_px=size_px, told=self.bundle.told)
         return Sampler(self.bundle, wanted, self.folder, self.precision, self.settled.base, self.trainer.averaged, self.cache)
 
     # ------------------------------------------------------------------------------------------ the run

@@ -173,6 +173,8 @@ class Train(Config):
     samples: Samples = Samples()
     validation: Validation = Validation()
     checkpoints: Checkpoints = Checkpoints()
+    export: tuple[Literal["kohya"], ...] = ()
+    """Further forms of the adapter's file, each loaded again as a proof: `kohya` for ComfyUI, A1111 and Forge."""
 
     @property
     def prior_weight(self) -> float:
