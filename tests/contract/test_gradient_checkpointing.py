@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from cases import CASES, family_of
+from torch import nn
 
 from aquatint.errors import BadSetting
 from aquatint.methods.base import Method
@@ -14,7 +15,7 @@ from aquatint.training.memory import checkpoint_gradients
 
 @pytest.fixture
 def trained(tiny, make_trainer, tmp_path):
-    """(case, settings, is_checkpointed=, precision=) -> losses, trained tensors, and how often each adapter was asked."""
+    """(case, settings, is_checkpointed=, precision=) -> losses, trained tensors, and how often layers were asked."""
 
     def train(case, settings, *, is_checkpointed, precision=torch.float32):
         bundle, method, asked = tiny(case), Method.resolve(settings), Counter()
@@ -25,7 +26,7 @@ def trained(tiny, make_trainer, tmp_path):
         trainer.precision = precision
         for module in (bundle.denoiser, *bundle.text_encoders):
             for name, layer in module.named_modules():
-                if name.endswith("lora_A.default"):
+                if isinstance(layer, nn.Linear | nn.Conv2d) and ".lora_" not in name:
                     layer.register_forward_hook(partial(count, asked, type(module).__name__))
         losses = [event.loss for event in trainer.run() if hasattr(event, "gradient_norm")]
         return losses, {name: p.detach().clone() for name, p in trainer.parameters.items()}, asked

@@ -1,4 +1,4 @@
-"""`method.initialiser=auto`: losses are those of stock diffusers, and what the base drew is explained by the word that it drew."""
+"""Words found by what the base draws: pictures that it drew are explained by the word that it drew them by."""
 
 import json
 from pathlib import Path

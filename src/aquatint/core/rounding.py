@@ -17,9 +17,12 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def roundable(network: nn.Module) -> list[Any]:
-    """Its layers with frozen float32 weights, but for those that the architecture keeps in float32."""
-    spared = set(getattr(network, "_keep_in_fp32_modules", None) or ())
-    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, LAYERS)]
+    """Its layers with frozen float32 weights, but for those that the architecture keeps in float32.
+
+    The first one stays too: some networks cast what they are told to the format of their first weight.
+    """
+    spared, first = set(getattr(network, "_keep_in_fp32_modules", None) or ()), next(network.parameters(), None)
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, LAYERS) and layer.weight is not first]
     frozen = [(name, layer) for name, layer in layers if layer.weight.dtype == torch.float32 and not layer.weight.requires_grad]
     return [layer for name, layer in frozen if not spared.intersection(name.split("."))]
 

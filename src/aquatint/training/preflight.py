@@ -48,9 +48,10 @@ def check(config: Train) -> Checked:
     scanned, prior = _scan(config, problems, told=told), _prior(config, problems, told=told)
     problems += [*_among_pictures(folder.path, scanned, data=config.data), *idle(config, told)]
     wanted = room(config, base.family) if base else None
-    misfit, of_prior = _misfit(config, base) if base else None, _prior_problem(config, base)
+    misfit = _misfit(config, base) if base else None
     export, disk = _export_problem(config, base), _disk_problem(config, folder, wanted=wanted)
-    problems += filter(None, (misfit, _trigger_problem(config), of_prior, _resolution_problem(config, base), export, disk))
+    of_prior, size = _prior_problem(config, base), _resolution_problem(config, base)
+    problems += filter(None, (misfit, _trigger_problem(config), of_prior, size, export, disk))
     problems += conflicts(config)
     if problems or scanned is None or base is None:
         raise SettingsError(problems)
