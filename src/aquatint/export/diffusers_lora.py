@@ -38,8 +38,8 @@ def write(bundle: Bundle, path: Path, *, facts: dict[str, str]) -> Path:
         inside = _left_out(module)
         found = get_peft_model_state_dict(module, adapter_name=ADAPTER, save_embedding_layers=False)
         for name, tensor in found.items():
-            tensors[_spelled(f"{place}.{inside}{name}")] = _as_delta(name, tensor, module=module)
-        settings = _as_written(module, inside)
+            tensors[_spelled(f"{place}.{inside}{name}")] = as_delta(name, tensor, module=module)
+        settings = as_written(module, inside)
         rank = max(rank, settings["r"])
         adapter_config |= {f"{place}.{name}": value for name, value in settings.items() if _is_plain(value)}
     described = json.dumps(adapter_config, sort_keys=True, default=sorted)
@@ -79,7 +79,7 @@ def adapted(bundle: Bundle) -> dict[str, nn.Module]:
     return {names[id(part)]: part for part in parts if getattr(part, "peft_config", None)}
 
 
-def _as_delta(name: str, tensor: Tensor, *, module: nn.Module) -> Tensor:
+def as_delta(name: str, tensor: Tensor, *, module: nn.Module) -> Tensor:
     """A, B or magnitude as it stands for an update with scale 1 of the weights that the base has."""
     layer: Any = module.get_submodule(name.partition(".lora_")[0])
     is_b, is_a = ".lora_B." in name, ".lora_A." in name
@@ -88,7 +88,7 @@ def _as_delta(name: str, tensor: Tensor, *, module: nn.Module) -> Tensor:
     return tensor.float() * (layer.scaling[ADAPTER] if is_b else 1.0)
 
 
-def _as_written(module: Any, inside: str) -> dict[str, Any]:
+def as_written(module: Any, inside: str) -> dict[str, Any]:
     """PEFT's settings that fit the tensors of the file."""
     settings = module.peft_config[ADAPTER].to_dict()
     times = 2 if any(hasattr(layer, "start_A") for layer in module.modules()) else 1

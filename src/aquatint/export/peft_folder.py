@@ -6,7 +6,7 @@ from typing import Any
 
 from aquatint.atomic import replacing
 from aquatint.core.family import Bundle
-from aquatint.export.diffusers_lora import ADAPTER, adapted
+from aquatint.export.diffusers_lora import ADAPTER, adapted, as_delta, as_written
 from aquatint.export.tensors import check_finite, write_tensors
 
 CONFIG, WEIGHTS, FACTS = "adapter_config.json", "adapter_model.safetensors", "aquatint.json"
@@ -24,9 +24,12 @@ def write(bundle: Bundle, folder: Path, *, facts: dict[str, str]) -> Path:
     check_finite({f"{place}.{name}": tensor for place, state in states.items() for name, tensor in state.items()}, folder)
     with replacing(folder) as aside:
         for place, state in states.items():
+            module, settings = parts[place], parts[place].peft_config[ADAPTER].to_dict()
+            if settings["peft_type"] == "LORA":  # with its scale folded in, and whole where it began as a part of the weights
+                state, settings = {name: as_delta(name, each, module=module) for name, each in state.items()}, as_written(module, "")
             tensors = {PREFIX + name: tensor.float() for name, tensor in state.items()}
             write_tensors(tensors, aside / place / WEIGHTS, metadata={"format": "pt", **facts})
-            settings = {**parts[place].peft_config[ADAPTER].to_dict(), "inference_mode": True}
+            settings = {**settings, "inference_mode": True}
             settings |= {name: 0.0 for name in settings if name.endswith("_dropout")}  # layers that are put in count as in training
             (aside / place / CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True, default=sorted))
         (aside / FACTS).write_text(json.dumps(facts, indent=1))
