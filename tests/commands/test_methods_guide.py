@@ -16,8 +16,8 @@ from aquatint.training.settings import Train
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 SHELL = re.compile(r"^```sh\n(?P<lines>.*?)^```", re.MULTILINE | re.DOTALL)
-NEEDS_WORDS = ("initialiser=auto", "initialiser=dog")
-"""The miniature knows letters alone; tests/contract/test_initialiser.py has the embedded model."""
+NEEDS_MORE = ("initialiser=auto", "initialiser=dog", "method=class_conditional")
+"""The miniature knows letters alone: tests/contract/test_initialiser.py has the embedded model; the last is told of below."""
 QUICK = ["steps=1", "samples.every=0", "samples.num_steps=1", "validation.every=0", "checkpoints.every=0"]
 
 
@@ -34,21 +34,35 @@ def rows(header: str) -> list[list[str]]:
 
 
 def test_its_commands_can_be_read() -> None:
-    assert len(lines()) == 13
+    assert len(lines()) == 15
     for arguments in lines():
         config_class(commands["train"]).read(arguments)
 
 
 def test_its_commands_run(photos: Path, tiny_sd: Path, tmp_path: Path) -> None:
     """On a miniature, one step each; those that a base without words cannot answer are read only."""
-    told = [arguments for arguments in lines() if not any(mark in part for part in arguments for mark in NEEDS_WORDS)]
-    assert len(told) == 11
+    told = [arguments for arguments in lines() if not any(mark in part for part in arguments for mark in NEEDS_MORE)]
+    assert len(told) == 12
     for index, arguments in enumerate(told):
         mine = [part for part in arguments if not re.match(r"photos$|prior\.num=|--(num_class|max_train|output_dir|instance_data)", part)]
         how = [*QUICK, "prior.num=2"] if "prompt" in "".join(mine) else QUICK
         place = [f"data={photos}", f"base={tiny_sd}", "images.resolution=16", f"out={tmp_path / str(index)}"]
         assert run(["train", *mine, *how, *place]) == 0, arguments
         assert (tmp_path / str(index) / "README.md").is_file()
+
+
+def test_its_classes_are_learned_from_folders(photos: Path, tmp_path: Path) -> None:
+    (arguments,) = [arguments for arguments in lines() if "method=class_conditional" in arguments]
+    families["ddpm"].tiny().pipeline.save_pretrained(tmp_path / "base")
+    for index, picture in enumerate(sorted(photos.glob("*.[pj][np]g"))):
+        place = tmp_path / "textures" / ("brick", "grass")[index % 2] / picture.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(picture.read_bytes())
+    mine = [part for part in arguments if part != "textures" and not part.startswith("base=")]
+    out = tmp_path / "run"
+    assert run(["train", f"data={tmp_path / 'textures'}", f"base={tmp_path / 'base'}", *mine, *QUICK, f"out={out}"]) == 0
+    assert run(["generate", str(out), "prompt=brick", "steps=1", "cpu=true"]) == 0
+    assert [*(out / "pictures").glob("*.png")]
 
 
 def test_its_table_of_bases_is_the_code() -> None:

@@ -80,7 +80,7 @@ def test_a_misspelt_preset_and_two_at_once_are_refused() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (["method=dreambooth"], r"prior.prompt: what class is it that you teach\? Write prior.prompt='a photo of a dog'"),
+        (["method=dreambooth"], r"prior.prompt: what class is it that you teach\? Give prior.prompt='a photo of a dog'"),
         (["--with_prior_preservation"], "prior.prompt: what class is it"),
         (["--class_prompt=a zwx disc", "trigger=zwx"], "prior.prompt: 'a zwx disc' holds zwx, which is to be learned"),
         (["--class_prompt=a disc", "trigger=zwx", "method=textual_inversion"], "prior.prompt: .* leaves every prompt without the trigger"),

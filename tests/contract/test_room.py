@@ -26,6 +26,7 @@ VARIANTS = {
     "full": [{}, {"text_encoder": True}],
     "class_conditional": [{}, {"classes": ("x",), "denoiser": False}],
     "pivotal": [{}, {"vectors": 5, "text_encoder": True}],
+    "textual_inversion": [{}, {"vectors": 3}],
 }
 CASES = [
     (case, resolved(kind, **settings), ema)

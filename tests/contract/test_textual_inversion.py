@@ -128,7 +128,7 @@ def test_families_whose_pipelines_load_no_word_are_refused_with_their_reason(kin
     method, why = Method.resolve(kind), "stock pipelines load none"
     deaf = SimpleNamespace(text_parts=("text_encoder",), no_own_word=why)
     assert method.misfit("text", deaf).startswith(f"{why}; use method=lora")
-    assert method.misfit("text", SimpleNamespace(text_parts=(), no_own_word=None)).startswith("its text encoder learns no words; use")
+    assert method.misfit("text", families["ldm"]).startswith("its text encoder learns no words; use")
     assert method.misfit("classes", deaf).startswith("it reads no text")
     assert method.misfit("text", SD) is None
     assert method.misfit("text", families["sdxl"]) is None

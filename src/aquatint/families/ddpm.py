@@ -22,6 +22,7 @@ pixel_multiple = 1
 lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 convolution_targets = ("conv1", "conv2", "conv_shortcut")
 text_parts: tuple[str, ...] = ()
+no_own_word = "it reads no text"
 text_targets: tuple[str, ...] = ()
 
 num_windows, cut_off, words = _wordless.num_windows, _wordless.cut_off, _wordless.words

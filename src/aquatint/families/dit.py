@@ -21,6 +21,7 @@ pixel_multiple = 8
 lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 convolution_targets = ("pos_embed.proj",)
 text_parts: tuple[str, ...] = ()
+no_own_word = "it reads no text"
 text_targets: tuple[str, ...] = ()
 NULL_CLASS = 1000
 """What the stock pipeline says for "no class", however many classes there are."""

@@ -20,6 +20,7 @@ pixel_multiple = 8
 lora_targets = ("to_q", "to_k", "to_v", "to_out.0")
 convolution_targets = ("conv1", "conv2", "conv_shortcut", "proj_in", "proj_out")
 text_parts: tuple[str, ...] = ()
+no_own_word = "its text encoder learns no words"
 text_targets: tuple[str, ...] = ()
 MAX_TOKENS = 77
 """The stock pipeline's own number."""

@@ -36,7 +36,7 @@ class LearnsWord(Method):
     def misfit(self, told: str, family: ModelFamily) -> str | None:
         if told != "text":
             return super().misfit(told, family)
-        why = family.no_own_word if family.text_parts else "its text encoder learns no words"
+        why = family.no_own_word
         return f"{why}; use method=lora, with method.text_encoder=true where it has one to train" if why else super().misfit(told, family)
 
     def check(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> None:

@@ -30,6 +30,8 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
     """Then there must be a trigger, and prompts with it do not mean what they meant to the base."""
     keeps_rest: ClassVar[bool] = False
     """Then every prompt without the trigger stays as it was, and there is nothing for a prior to keep."""
+    prior_weight: ClassVar[float] = 2.0
+    """What the pictures of a prior count beside 1 for the user's, when the user does not say."""
     width_power: ClassVar[float] = 1.0
     """`default_lr` is meant for Stable Diffusion's width; narrower networks get this power of their share of it more. 0: all the same."""
     companions: ClassVar[tuple[str, ...]] = ()

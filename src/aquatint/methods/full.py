@@ -25,6 +25,7 @@ class Full(Method, kind="full"):
     text_encoder: bool = False
     """Train the text encoder too."""
 
+    prior_weight: ClassVar = 4.0
     width_power: ClassVar = 1.8
     """Between what serves at two widths: 1e-5 at 1280, Stable Diffusion's, and 3e-4 at 192, the embedded model's."""
 

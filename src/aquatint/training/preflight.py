@@ -100,7 +100,7 @@ def _scan(config: Train, problems: list[Problem], *, told: str) -> Scan | None:
 def _prior(config: Train, problems: list[Problem], *, told: str) -> Scan:
     """The pictures of `prior.data`; none where there is no prior. No trigger is put into their captions."""
     prior = config.prior
-    if not (prior.data and prior.weight and prior.num != 0):
+    if not (prior.data and config.prior_weight and prior.num != 0):
         return Scan((), ())
     if prior.prompt and sources.is_bare(prior.data):
         return Scan((), (Finding("note", str(prior.data), "holds no pictures; the base draws them, and nothing is written there"),))
@@ -120,7 +120,9 @@ def _prior(config: Train, problems: list[Problem], *, told: str) -> Scan:
 def _is_drawn(config: Train, scanned: Scan) -> bool:
     """Whether the base draws all pictures of the prior, although a folder is given."""
     prior = config.prior
-    return bool(prior.data and prior.prompt and prior.weight and prior.num != 0 and not scanned.records)
+    return bool(prior.data and prior.prompt and config.prior_weight and prior.num != 0 and not scanned.records)
+
+
 def _of_classes(images: Images) -> Images:
     """Folders name classes where no caption does."""
     return images.model_copy(update={"caption_from_folder": True})
@@ -192,15 +194,15 @@ def _trigger_problem(config: Train) -> Problem | None:
 def _prior_problem(config: Train, base: Recognised | None) -> Problem | None:
     """What the pictures of the class cannot be drawn by, or would not serve for."""
     prior, kind = config.prior, config.method.kind
-    if not prior.weight or prior.num == 0:
+    if not config.prior_weight or prior.num == 0:
         return None
     asked = [name for name in ("data", "num", "prompt") if getattr(prior, name)]
     if config.method.keeps_rest and asked:
         text = f"method={kind} leaves every prompt without the trigger as it was, so nothing needs to be kept; leave it out"
         return Problem(f"prior.{asked[0]}", text)
     if prior.preserve == "pictures" and not (prior.prompt or prior.data):
-        example = "prior.prompt='a photo of a dog'"
-        return Problem("prior.prompt", f"what class is it that you teach? Write {example}; or prior.preserve=outputs, which needs no class")
+        named = "prior.prompt='a photo of a dog'" if base is None or base.told == "text" else "prior.data=FOLDER"
+        return Problem("prior.prompt", f"what class is it that you teach? Give {named}; or prior.preserve=outputs, which needs no class")
     if prior.prompt and base and base.told != "text":
         return Problem("prior.prompt", f"{config.base} reads no text; give pictures of the class instead (prior.data=FOLDER)")
     if prior.prompt and config.trigger and mention(config.trigger).search(prior.prompt):

@@ -18,7 +18,7 @@ TRUE_STEPS = 30
 def num_asked(config: Train, records: Sequence[ImageRecord], *, words: Sequence[str]) -> int | None:
     """How many pictures the prior shall have, the user's `records` among them; None where nothing says, 0 for no prior."""
     prior = config.prior
-    if not prior.weight or config.method.keeps_rest:
+    if not config.prior_weight or config.method.keeps_rest:
         return 0
     if records:
         return max(len(records), prior.num or 0)

@@ -223,7 +223,7 @@ class Session:
         derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
         yours = self.config.prior.data  # of these `num` stays as it was given: their provenance tells if there are others now
         known = {"data": sources.lasting(yours)} if yours else {"num": self.derived.num_prior}
-        prior = self.config.prior.model_copy(update=known)
+        prior = self.config.prior.model_copy(update={**known, "weight": self.config.prior_weight})
         precision = "bf16" if self.precision == torch.bfloat16 else "fp32"  # measured again, it might come out otherwise
         measured = {"precision": precision, "frozen": self.frozen, "loss": objectives.settled(self.config.loss, self.bundle.objective)}
         places = {"data": sources.lasting(self.config.data), "base": lasting(self.config.base)}
@@ -276,7 +276,7 @@ class Session:
             return own
         beside = PriorSource(
             prior, self.bundle.objective, self.derived.batch_size, config.accumulate, runtime.rank, runtime.num_processes,
-            weight=config.prior.weight,
+            weight=config.prior_weight,
         )  # fmt: skip
 
         def both(step: int) -> list[AnyBatch]:

@@ -89,8 +89,9 @@ class Prior(Config):
     """Pictures of yours to show instead, such as other things of the same class (regularisation pictures): a folder or another
     source, read as `data` is, with the captions beside them. With a `prior.prompt` the base draws those of `prior.num` that are
     missing there."""
-    weight: float = Field(2.0, ge=0)
-    """What they count, beside 1 for your pictures: more keeps more and learns less; 0 is a run without them."""
+    weight: float | None = Field(None, ge=0)
+    """What they count, beside 1 for your pictures: more keeps more and learns less; 0 is a run without them. Not given: 2, or 4 for
+    method=full, which changes most."""
     scale: float = Field(3.0, ge=0)
     """Guidance scale at which they are drawn."""
 
@@ -175,6 +176,10 @@ class Train(Config):
     checkpoints: Checkpoints = Checkpoints()
     export: tuple[Literal["kohya"], ...] = ()
     """Further forms of the adapter's file, each loaded again as a proof: `kohya` for ComfyUI, A1111 and Forge."""
+
+    @property
+    def prior_weight(self) -> float:
+        return self.method.prior_weight if self.prior.weight is None else self.prior.weight
 
     @property
     def prior_images(self) -> Images:
