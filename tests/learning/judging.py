@@ -38,7 +38,7 @@ class Classifier:
             optimizer.zero_grad()
             found = cross_entropy(self._logits(seen), wanted) + DECAY / 2 * self._weight.square().sum()
             found.backward()
-            return float(found)
+            return float(found.detach())
 
         optimizer.step(loss)
 

@@ -62,7 +62,7 @@ def test_tuning_is_sooner_there_than_scratch_from_the_beginning(tmp_path: Path) 
 
 def recognised(place: Path, kinds: Sequence[str], *, steps: int) -> float:
     """The share of pictures in which a classifier sees the class that was asked for, after `steps` that taught these to the base."""
-    pieces = [(piece, kind) for kind in kinds for piece in SMALL.pieces(kind, 512, part=RIGHT)]
+    pieces = [(piece, kind) for kind in kinds for piece in SMALL.pieces(kind, 256, part=RIGHT)]
     classifier = Classifier(*zip(*pieces, strict=True))
     fresh = [(piece, kind) for kind in kinds for piece in SMALL.pieces(kind, 128, part=LEFT, seed=1)]
     of_photographs = share(classifier([piece for piece, _ in fresh]), [kind for _, kind in fresh])[1]
