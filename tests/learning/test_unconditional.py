@@ -60,7 +60,7 @@ def test_tuning_is_sooner_there_than_scratch_from_the_beginning(tmp_path: Path) 
     check(distances(LARGE, tmp_path / "tissue", base=base, steps=100, num=200, rates=(RATE, RATE / 2)))
 
 
-def recognised(place: Path, kinds: Sequence[str], *, steps: int) -> float:
+def recognised(place: Path, kinds: Sequence[str], *, steps: int, **settings: object) -> float:
     """The share of pictures in which a classifier sees the class that was asked for, after `steps` that taught these to the base."""
     pieces = [(piece, kind) for kind in kinds for piece in SMALL.pieces(kind, 256, part=RIGHT)]
     classifier = Classifier(*zip(*pieces, strict=True))
@@ -68,8 +68,7 @@ def recognised(place: Path, kinds: Sequence[str], *, steps: int) -> float:
     of_photographs = share(classifier([piece for piece, _ in fresh]), [kind for _, kind in fresh])[1]
     assert of_photographs >= 0.97
     data = SMALL.folder(place / "data", kinds, num=64, part=LEFT)
-    settings = {"method": "class_conditional", "method.class_lr": 0.2}
-    model = taught(place / "run", data=data, base=BASE, steps=steps, lr=RATE, **settings)
+    model = taught(place / "run", data=data, base=BASE, steps=steps, lr=RATE, method="class_conditional", **settings)
     asked = [kind for kind in kinds for _ in range(32)]
     found = share(classifier(drawn(model, asked, num_steps=30)), asked)
     print("recognised: {1:.1%} [{0:.1%}, {2:.1%}]".format(*found), f"n = {len(asked)}; of photographs {of_photographs:.1%}")
@@ -77,12 +76,12 @@ def recognised(place: Path, kinds: Sequence[str], *, steps: int) -> float:
 
 
 def test_the_asked_of_two_classes_is_drawn(tmp_path: Path) -> None:
-    assert recognised(tmp_path, ("brick", "stars"), steps=160) > 0.9
+    assert recognised(tmp_path, ("brick", "stars"), steps=160, **{"method.class_lr": 0.2}) > 0.9
 
 
 @pytest.mark.slow
-def test_the_asked_of_four_classes_is_drawn(tmp_path: Path) -> None:
-    assert recognised(tmp_path, NEW, steps=1500) > 0.9
+def test_the_asked_of_three_classes_is_drawn(tmp_path: Path) -> None:
+    assert recognised(tmp_path, ("brick", "gravel", "stars"), steps=800) > 0.9
 
 
 def test_pieces_come_from_their_part_alone() -> None:
