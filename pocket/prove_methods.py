@@ -28,7 +28,7 @@ from aquatint.training.folder import RunFolder
 from aquatint.training.settings import Train
 
 RECIPES: Mapping[str, Sequence[str]] = {
-    "dreambooth-lora": ("method=dreambooth-lora", "prior.prompt=a picture"),
+    "dreambooth-lora": ("method=dreambooth-lora", "prior.preserve=outputs", "prior.weight=2", "method.convolutions=true", "lr=2.5e-3"),
     "textual_inversion": ("method=textual_inversion", "method.initialiser=auto"),
     "pivotal": RECIPE[1:],
     "full": ("method=full",),
