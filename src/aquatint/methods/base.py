@@ -53,6 +53,11 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         return self.trains_text_encoder or self.learns_trigger
 
     @property
+    def has_several_rates(self) -> bool:
+        """Then parts of what is trained learn at rates of their own (`groups`)."""
+        return False
+
+    @property
     def new_classes(self) -> tuple[str, ...]:
         """Names of those that it teaches, beside the base's own."""
         return ()

@@ -82,6 +82,10 @@ class LoRA(Method, kind="lora"):
         return 1e-4 * self.form.rate
 
     @property
+    def has_several_rates(self) -> bool:
+        return bool(self.text_encoder_lr) or any(factor != 1 for factor in (self.plus_ratio or 1, *self.rates.values()))
+
+    @property
     def form(self) -> Form:
         return FORMS[self.variant]
 
