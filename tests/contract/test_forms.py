@@ -1,4 +1,4 @@
-"""Each form of adaptation against its formula, and the names of its tensors in other programs."""
+"""Each form of adaptation against its formula, where it begins, and which layers it is put on."""
 
 import math
 
@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
-from aquatint.export import forms
 from aquatint.methods._forms import balanced
 from aquatint.methods._layers import LeanConv2d, LeanLinear
 from aquatint.methods._pissa import principal
@@ -192,58 +191,3 @@ def test_a_side_is_cut_as_peft_cuts_it(number):
 )  # fmt: skip
 def test_patterns_are_runs_of_whole_parts(pattern, is_fit):
     assert fits(pattern, "mid_block.attentions.0.transformer_blocks.0.attn1.to_q") is is_fit
-
-
-# ---------------------------------------------------------------------------------------------- other programs
-
-
-def by_lycoris(t, shape):
-    """The update as LyCORIS' and ComfyUI's readers have it, flat."""
-    rank = next((len(t[name]) for name in ("lora_down.weight", "hada_w1_b", "lokr_w2_b") if name in t), None)
-    scale = float(t["alpha"]) / rank if rank else 1.0
-    if "lora_down.weight" in t:
-        return scale * t["lora_up.weight"].flatten(1) @ t["lora_down.weight"].flatten(1)
-    if "hada_w1_a" in t:
-        return scale * hadamard(t)
-    return scale * kronecker({**t, "kernel": math.prod(shape[2:])})
-
-
-@pytest.mark.parametrize("name", ["lora", "loha", "lokr", "lokr, whole"])
-def test_other_programs_read_the_same_update(name, adapted):
-    settings, _, scale = FORMULAS[name]
-    for outer, inner, tensors in adapted(**settings):
-        theirs = forms.to_lycoris(tensors, scale=scale)
-        with torch.no_grad():
-            torch.testing.assert_close(by_lycoris(theirs, inner.weight.shape), outer.get_delta_weight("default").flatten(1))
-        again, again_scale = forms.from_lycoris(theirs)
-        if name == "lokr, whole":  # the scale went into the first factor
-            again["lokr_w1"], again_scale = again["lokr_w1"] / scale, scale
-        assert again_scale == scale
-        assert again.keys() == tensors.keys()
-        assert all(torch.equal(again[key], tensors[key]) for key in tensors)
-
-
-def test_the_magnitudes_of_rows_change_their_shape_alone(adapted):
-    for _, inner, tensors in adapted(**FORMULAS["dora"][0]):
-        theirs = forms.to_lycoris(tensors)
-        out, *rest = inner.weight.shape
-        assert theirs["dora_scale"].shape == (out, *[1] * len(rest))
-        again, scale = forms.from_lycoris(theirs)
-        assert scale == 1.0
-        assert torch.equal(again["lora_magnitude_vector"], tensors["lora_magnitude_vector.weight"])
-
-
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        ({"oft_R.weight": (4, 28)}, "PEFT rotates a layer's inputs and LyCORIS its outputs"),
-        ({"oft_blocks": (4, 8, 8), "alpha": ()}, "so neither can hold the other's"),
-        ({"lora_down.weight": (4, 8), "lora_up.weight": (6, 4), "lora_mid.weight": (4, 4, 3, 3)}, "lora_mid.weight: not a tensor of lora"),
-        ({"lora_down.weight": (4, 8), "lora_up.weight": (6, 4), "dora_scale": (1, 8)}, "lengths of columns; PEFT has those of the 6 rows"),
-        ({"hada_w1_a": (6, 4), "hada_w1_b": (4, 8), "dora_scale": (6, 1)}, "dora_scale beside another form than lora"),
-    ],
-)
-def test_what_the_other_side_cannot_hold_is_refused(layer, message):
-    tensors = {name: torch.ones(shape) for name, shape in layer.items()}
-    with pytest.raises(ValueError, match=message):
-        forms.to_lycoris(tensors) if "oft_R.weight" in tensors else forms.from_lycoris(tensors)

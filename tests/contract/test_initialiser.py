@@ -1,6 +1,7 @@
 """Words found by what the base draws: pictures that it drew are explained by the word that it drew them by."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from aquatint.registry import families
 from aquatint.training import initialiser
 from aquatint.training.batch import Examples
 from aquatint.training.initialiser import GOLDEN, SLOTS_FROM, Search
+from aquatint.training.objectives import apply
+from aquatint.training.settings import Loss
 
 SD = families["sd"]
 DRAWN = [Request("an owl on a beach", 3, num_steps=12), Request("an owl in the snow", 4, num_steps=12)]
@@ -31,10 +34,10 @@ def pocket() -> Any:
     return SD.load("pocket").freeze()
 
 
-def search(bundle: Any, latents: torch.Tensor, *, cache: Path, captions: list[str], vectors: int) -> Search:
+def search(bundle: Any, latents: torch.Tensor, *, cache: Path, captions: list[str], vectors: int, loss: Loss | None = None) -> Search:
     views = [[Encoded(each[None], torch.zeros_like(each[None]))] for each in latents]
     examples = Examples([str(i) for i in range(len(views))], [[caption] for caption in captions], views, {})
-    return Search(bundle, SD, TensorCache(cache), torch.float32, examples, "zwx", vectors, 5)
+    return Search(bundle, SD, TensorCache(cache), torch.float32, examples, "zwx", vectors, 5, loss or Loss())
 
 
 def test_losses_are_those_of_stock_diffusers(tiny: Any, tmp_path: Path) -> None:
@@ -51,6 +54,9 @@ def test_losses_are_those_of_stock_diffusers(tiny: Any, tmp_path: Path) -> None:
                 told = bundle.pipeline.encode_prompt(caption, "cpu", 1, do_classifier_free_guidance=False)[0]
                 expected += float((bundle.denoiser(x_t, index, encoder_hidden_states=told).sample - eps).square().mean()) / 3
         assert found[words] == pytest.approx(expected, rel=1e-4)
+    huber = Loss(kind="huber", delta=0.5, weighting="even")
+    other = search(apply(replace(bundle), huber), latents, cache=tmp_path, captions=["a zwx", "zwx here"], vectors=3, loss=huber)
+    assert other.losses([("c",)], num=3)[("c",)] < 0.9 * found[("c",)]  # not what was kept of the square
 
 
 def test_what_the_base_drew_is_explained_by_the_word_that_it_drew(pocket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,10 @@ def test_a_package_that_is_not_here_is_named(name, extra, photos, tiny_sd, tmp_p
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        (["optimizer.name=prodigy", "method=pivotal", "trigger=disc"], "finds one rate for all, and method=pivotal has two"),
+        (["optimizer.name=prodigy", "method=pivotal", "trigger=disc"], "finds one rate for all, and this method=pivotal has several"),
+        (["optimizer.name=prodigy", "method.plus_ratio=16"], "finds one rate for all, and this method=lora has several"),
+        (["optimizer.name=prodigy", "method.rates={mid_block: 0.5}"], "finds one rate for all, and this method=lora has several"),
+        (["optimizer.name=prodigy", "method=class_conditional"], "and this method=class_conditional has several"),
         (["optimizer.name=schedule_free", "optimizer.schedule=constant", "ema=0.9"], "keeps an average of its own"),
         (["optimizer.name=schedule_free"], "say optimizer.schedule=constant"),
         (["optimizer.num_cycles=2"], "say optimizer.schedule=cosine_with_restarts"),

@@ -10,7 +10,10 @@ from torch.testing._internal.two_tensor import TwoTensor
 from aquatint.cli import run
 from aquatint.config import SettingsError
 from aquatint.core.fingerprint import fingerprint
+from aquatint.errors import BadSetting
 from aquatint.families._quantised import PACKAGES, loading_options, quantised
+from aquatint.methods.lora import LoRA
+from aquatint.registry import families
 
 
 @pytest.fixture
@@ -48,6 +51,17 @@ def test_nothing_is_quantised_unless_it_is_asked_for(monkeypatch):
         with quantised("int8"), pytest.raises(ImportError):
             loading_options()
     assert loading_options() == {}
+
+
+def test_layers_whose_weights_are_packed_are_as_large_as_they_multiply(tiny):
+    """As nf4 holds them: two numbers in a byte, in one column."""
+    bundle, family = tiny("sd"), families["sd"]
+    for layer in bundle.denoiser.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight = nn.Parameter(torch.zeros(layer.weight.numel() // 2, 1, dtype=torch.uint8), requires_grad=False)
+    LoRA(rank=8).check(bundle, family)
+    with pytest.raises(BadSetting, match="choose at most 32"):
+        LoRA(rank=33).check(bundle, family)
 
 
 def test_a_tensor_made_of_others_has_the_fingerprint_of_all_of_them():

@@ -57,6 +57,14 @@ def test_crops_and_mirrors_are_encoded_once_as_they_would_be_alone(tmp_path: Pat
     assert asked[0] == (8, 10)  # two more of the long picture; the square one has none
 
 
+def test_the_same_weights_with_other_units_are_another_encoder(tmp_path: Path, records: tuple[ImageRecord, ...]) -> None:
+    bundle, cache = sd.tiny().freeze(), TensorCache(tmp_path / "cache")
+    before, _ = encoded(bundle, cache, records=records)
+    bundle.autoencoder.register_to_config(scaling_factor=2 * bundle.autoencoder.config.scaling_factor)
+    after, _ = encoded(bundle, cache, records=records)
+    torch.testing.assert_close(after.views[0][0].mean_BCHW, 2 * before.views[0][0].mean_BCHW)
+
+
 def test_a_picture_that_changed_after_the_look_is_not_encoded(tmp_path: Path, records: tuple[ImageRecord, ...]) -> None:
     """Else it would be found under the hash of the picture that it was."""
     bundle, cache, own = sd.tiny().freeze(), TensorCache(tmp_path / "cache"), (tmp_path / "a.png").read_bytes()

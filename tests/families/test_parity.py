@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch.nn.functional import mse_loss
 
 from aquatint.core.request import Request
@@ -100,6 +100,18 @@ def test_the_prediction_is_read_from_the_scheduler(miniature):
     with torch.no_grad():
         torch.testing.assert_close(ours(velocity), sdxl_by_hand(velocity.pipeline), rtol=1e-5, atol=1e-6)
         assert not torch.allclose(ours(velocity), ours(bundle))
+
+
+@pytest.mark.parametrize(("name", "how"), [("sd3", {}), ("sd3", {"shift": 1.0}), ("flux", {}), ("flux", {"use_dynamic_shifting": False})])
+def test_times_of_straight_lines_are_drawn_from_the_scheduler_s_table(name, how, miniature):
+    """Diffusers' scripts take the logit-normal share of the way down the table of the scheduler as it was loaded."""
+    parts = miniature(name).pipeline.components
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(parts["scheduler"].config, **how)
+    bundle = families[name]._bundle(type(miniature(name).pipeline)(**{**parts, "scheduler": scheduler}))
+    u = torch.linspace(0.001, 0.999, 999)
+    share = torch.sigmoid(torch.special.ndtri(1 - u))
+    table = scheduler.sigmas[(share * scheduler.config.num_train_timesteps).long()]
+    torch.testing.assert_close(bundle.objective.time(u), table, rtol=0, atol=3.1e-3)  # a step of the table, where it is steepest
 
 
 def test_the_network_is_asked_as_the_pipeline_asks(name, miniature, heard):

@@ -85,10 +85,11 @@ def problems(line: str) -> Iterator[str]:
 
 
 def test_the_map_names_every_file(root: Path) -> None:
-    """Room by room: each section of docs/architecture.md lists the files of its folder, and no other."""
+    """Room by room: each section of docs/architecture.md lists the files of its folder, once, and no other."""
     sections = re.split(r"^### ", (root / "docs" / "architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    listed = [(_room(section), set(re.findall(r"^\| `(\w+\.py)` \|", section, re.MULTILINE))) for section in sections]
-    mapped = {room: files for room, files in listed if files}
+    listed = [(_room(section), re.findall(r"^\| `(\w+\.py)` \|", section, re.MULTILINE)) for section in sections]
+    assert not [(room, name) for room, files in listed for name in files if files.count(name) > 1]
+    mapped = {room: set(files) for room, files in listed if files}
     package = root / "src" / "aquatint"
     there: dict[str, set[str]] = {}
     for path in package.rglob("*.py"):

@@ -27,8 +27,8 @@ class Merge(Config):
     weights: tuple[float, ...] = ()
     """How much each counts, in their order. Not given: 1 for all."""
     method: Literal["concat", "svd", "weight"] = "concat"
-    """Into one adapter: `concat` is exact, and its rank is the sum of theirs; `svd` cuts that to `rank`; `weight` averages the
-    factors, which is right for states of one run alone."""
+    """Into one adapter: `concat` is exact, and its rank is the sum of theirs; `svd` cuts that to `rank`; `weight` adds up
+    the factors themselves, which is right for states of one run alone: by weights whose sum is 1 they are averaged."""
     rank: PositiveInt | None = None
     """With `svd`. Not given: the largest of theirs."""
     out: Path

@@ -30,6 +30,11 @@ def _parts(tensor: Any) -> Iterator[Any]:
         yield from _parts(getattr(tensor, name))
 
 
+def units(autoencoder: Any) -> str:
+    """In which its latents reach the network: there are models with the same weights and other units."""
+    return repr([getattr(autoencoder.config, name, None) for name in ("shift_factor", "scaling_factor")])
+
+
 def identity(bundle: Bundle) -> str:
     """All that a picture, or an answer of the network, depends on besides the question. Hashes every weight, which takes seconds."""
     scheduler, objective = bundle.pipeline.scheduler, bundle.objective
@@ -37,4 +42,5 @@ def identity(bundle: Bundle) -> str:
     more = [f"{bundle.windows} windows"] if bundle.windows > 1 else []
     more += [repr(bundle.labels)] if bundle.labels else []
     more += [bundle.reading] if bundle.reading else []
+    more += [units(bundle.autoencoder)] if bundle.autoencoder else []
     return "+".join([*(fingerprint(module) for module in bundle.modules), repr(how), *more])

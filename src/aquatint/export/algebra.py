@@ -38,7 +38,7 @@ def merged(adapters: Sequence[Adapter], weights: Sequence[float], *, method: str
     """One adapter whose update is the weighted sum of the others'.
 
     `concat` is exact and its rank is the sum; `svd` cuts that to `rank` (by itself: the largest of the inputs'); `weight`
-    averages the factors themselves, which is right for states of one run alone. Raises `BadFile` for what does not add up.
+    adds up the factors themselves, which is right for states of one run alone. Raises `BadFile` for what does not add up.
     """
     check_alike(adapters)
     shared = replace(adapters[0], spelling="diffusers", unknown=(), layers={})

@@ -24,8 +24,7 @@ Named = tuple[str, Adapter, float]
 def write(folder: Path, adapters: Sequence[Named], *, out: Path) -> int:
     """Copy a diffusers folder to `out` with every adapter added by its weight; returns how many layers changed.
 
-    The base keeps its number format. Raises `BadFile` before anything
-    is written when one does not fit.
+    The base keeps its number format. Raises `BadFile` before anything is written when one does not fit.
     """
     if not (folder / "model_index.json").is_file():
         raise BadFile(f"base={folder}: adapters are merged into a diffusers folder, and this is none (no model_index.json); "

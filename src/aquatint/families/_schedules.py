@@ -21,9 +21,14 @@ def variance_preserving(scheduler: Any) -> Objective:
     return Objective(process, prediction, UniformSteps(process.num_steps))
 
 
-def flow() -> Objective:
-    """Straight lines, with more of the middle times (Esser et al. 2024, section 3.1)."""
-    return Objective(RectifiedFlow(), "flow_prediction", LogitNormal())
+def flow(scheduler: Any) -> Objective:
+    """Straight lines, with more of the middle times (Esser et al. 2024, section 3.1), moved to noise as the scheduler draws.
+
+    A shift that follows the size of each picture is one of drawing alone: such a base is trained without, as by diffusers' scripts.
+    """
+    config = scheduler.config
+    shift = 1.0 if config.get("use_dynamic_shifting") else config.get("shift", 1.0)
+    return Objective(RectifiedFlow(), "flow_prediction", LogitNormal(shift=shift))
 
 
 def draw_in_few_steps(pipeline: Any) -> None:

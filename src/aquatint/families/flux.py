@@ -143,7 +143,7 @@ def _bundle(pipeline) -> Bundle:
     config = pipeline.transformer.config
     _clip_and_t5.tie(pipeline.text_encoder_2)
     return Bundle(
-        family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.transformer, objective=flow(),
+        family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.transformer, objective=flow(pipeline.scheduler),
         resolution_px=pipeline.vae.config.sample_size,  # the transformer's settings hold none
         width=config.num_attention_heads * config.attention_head_dim, side_multiple=pixel_multiple, autoencoder=pipeline.vae,
         text_encoders=(pipeline.text_encoder, pipeline.text_encoder_2), reading=f"{_num_t5_tokens(pipeline)} tokens of T5",

@@ -113,7 +113,7 @@ def _bundle(pipeline) -> Bundle:
     encoders = (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3)
     _clip_and_t5.tie(pipeline.text_encoder_3)
     return Bundle(
-        family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.transformer, objective=flow(),
+        family=sys.modules[__name__], pipeline=pipeline, denoiser=pipeline.transformer, objective=flow(pipeline.scheduler),
         resolution_px=config.sample_size * scale, width=config.num_attention_heads * config.attention_head_dim,
         side_multiple=pixel_multiple, autoencoder=pipeline.vae, text_encoders=tuple(encoder for encoder in encoders if encoder is not None),
         reading=f"{_clip_and_t5.length_of(pipeline.tokenizer_3, T5_TOKENS)} tokens of T5",

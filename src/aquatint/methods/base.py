@@ -53,6 +53,11 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
         return self.trains_text_encoder or self.learns_trigger
 
     @property
+    def has_several_rates(self) -> bool:
+        """Then parts of what is trained learn at rates of their own (`groups`)."""
+        return False
+
+    @property
     def new_classes(self) -> tuple[str, ...]:
         """Names of those that it teaches, beside the base's own."""
         return ()
@@ -84,8 +89,6 @@ class Method(Choice, default_kind="lora", discover=lambda: [methods[name] for na
             return "it reads no text; use method=lora or method=full without a text encoder"
         if self.trains_text_encoder and not family.text_parts:
             return "its text encoder cannot be trained; leave method.text_encoder out"
-        if self.learns_trigger and not family.text_parts:
-            return "its stock pipeline loads no words of your own; use method=lora or method=full, and the trigger as it is"
         return None
 
     def check(self, bundle: Bundle, family: ModelFamily, *, trigger: str | None = None) -> None:

@@ -56,6 +56,10 @@ class ClassConditional(Method, kind="class_conditional"):
         return True
 
     @property
+    def has_several_rates(self) -> bool:
+        return self.denoiser
+
+    @property
     def default_lr(self) -> float:
         return 1e-5
 

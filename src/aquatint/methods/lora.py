@@ -82,6 +82,10 @@ class LoRA(Method, kind="lora"):
         return 1e-4 * self.form.rate
 
     @property
+    def has_several_rates(self) -> bool:
+        return bool(self.text_encoder_lr) or any(factor != 1 for factor in (self.plus_ratio or 1, *self.rates.values()))
+
+    @property
     def form(self) -> Form:
         return FORMS[self.variant]
 
@@ -252,4 +256,10 @@ class LoRA(Method, kind="lora"):
 
 def _layers(part: Part) -> dict[str, Any]:
     """Names of the layers to adapt, and the shapes of their weights."""
-    return chosen({name: tuple(weight.shape) for name, weight in part.module.named_parameters()}, part.targets)
+    layers = [(name, layer) for name, layer in part.module.named_modules() if getattr(layer, "weight", None) is not None]
+    return chosen({f"{name}.weight": _shape(layer) for name, layer in layers}, part.targets)
+
+
+def _shape(layer: Any) -> tuple[int, ...]:
+    """Of its weight as it multiplies; what is held in few bits is packed."""
+    return (layer.out_features, layer.in_features) if hasattr(layer, "out_features") else tuple(layer.weight.shape)

@@ -29,6 +29,10 @@ class Pivotal(LearnsWord, LoRA, kind="pivotal"):
 
     companions: ClassVar = (FILE,)
 
+    @property
+    def has_several_rates(self) -> bool:
+        return True
+
     def num_trained(self, parts: Mapping[str, Shapes], family: ModelFamily) -> int:
         return super().num_trained(parts, family) + self._num_word(parts, family)
 

@@ -131,6 +131,9 @@ class Examples:
     conditionings: dict[str, Conditioning]
     """Prompt -> its encoding, batch of one; empty when the text encoder is trained."""
 
+    def first(self, num: int) -> "Examples":
+        return Examples(self.names[:num], self.prompts[:num], self.views[:num], self.conditionings)
+
 
 @dataclass(frozen=True)
 class BatchSource:

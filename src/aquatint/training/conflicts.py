@@ -56,8 +56,8 @@ def _of_optimizer(config: Train) -> Iterator[Problem]:
     name = config.optimizer.name
     if told := problem(name):
         yield Problem("optimizer.name", told)
-    if name == FINDS_RATE and config.method.learns_trigger and not config.method.keeps_rest:
-        yield Problem("optimizer.name", f"{name} finds one rate for all, and method={config.method.kind} has two; use adamw")
+    if name == FINDS_RATE and config.method.has_several_rates:
+        yield Problem("optimizer.name", f"{name} finds one rate for all, and this method={config.method.kind} has several; use adamw")
     if name == AVERAGES and config.ema:
         yield Problem("ema", f"{name} keeps an average of its own; leave ema= out")
     if name == AVERAGES and not config.optimizer.schedule.startswith("constant"):

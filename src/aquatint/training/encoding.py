@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aquatint.core.family import Bundle, Conditioning, Encoded, ModelFamily
-from aquatint.core.fingerprint import fingerprint
+from aquatint.core.fingerprint import fingerprint, units
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.looks import read_again
 from aquatint.data.masks import open_mask
@@ -73,7 +73,7 @@ class Encoding:
     def _views(self, records: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[list[Encoded]]:
         autoencoder = self.bundle.autoencoder
         network: Any = self.bundle.denoiser
-        encoder = fingerprint(autoencoder) if autoencoder else f"pixels in {network.config.in_channels} channels"
+        encoder = f"{fingerprint(autoencoder)} {units(autoencoder)}" if autoencoder else f"pixels in {network.config.in_channels} channels"
         device = next(self.bundle.denoiser.parameters()).device
         of_each = [record_views(r, size, images=self.images) for r, size in zip(records, sizes, strict=True)]
         wanted = [(record, view) for record, views in zip(records, of_each, strict=True) for view in views]

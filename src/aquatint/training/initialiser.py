@@ -24,7 +24,7 @@ from aquatint.errors import BadSetting
 from aquatint.methods._words import AUTO, LearnsWord
 from aquatint.ticker import Ticker
 from aquatint.training.batch import Examples
-from aquatint.training.settings import Train
+from aquatint.training.settings import Loss, Train
 
 MOST_CANDIDATES = 320
 """The commonest words of the base."""
@@ -71,6 +71,8 @@ class Search:
     vectors: int
     """Words are repeated to fill these: as the new one will begin."""
     seed: int
+    loss: Loss
+    """What the bundle's objective was made by."""
 
     def best(self, candidates: Sequence[str]) -> Words:
         """At most `MOST_WORDS` of them, and no more than there are vectors."""
@@ -127,4 +129,4 @@ class Search:
     def _identity(self) -> str:
         pictures = [hashlib.sha256(latents.numpy().tobytes()).hexdigest() for latents, _ in self._shown]
         captions = [text for _, text in self._shown]
-        return repr((identity(self.bundle), self.bundle.objective.weighting, self.precision, pictures, captions, self.trigger, self.seed))
+        return repr((identity(self.bundle), self.loss, self.precision, pictures, captions, self.trigger, self.seed))

@@ -10,7 +10,8 @@ from aquatint.data.records import ImageRecord
 from aquatint.training.settings import Train
 
 BESIDE_THE_WEIGHTS = (
-    "data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints", "gradient_checkpointing",
+    "data", "prior.data", "base", "out", "resume", "cpu", "samples", "validation.every", "checkpoints", "gradient_checkpointing", "export",
+    "min_free_gib",
 )  # fmt: skip
 """Settings, or sections of them, that change no step, or whose content is compared instead."""
 DECISIVE = ("method", "family", "optimizer.name", "ema", "frozen", "quantise")
@@ -25,6 +26,7 @@ def provenance(
         "data": _pictures(records),
         "prior": _pictures(prior_records),
         "base": _hash(fingerprint(module) for module in bundle.modules),
+        "meaning": _hash([bundle.objective.prediction, bundle.reading, *bundle.labels]),
         "settings": {name: value for name, value in _flat(config.model_dump(mode="json")).items() if not _is_of(name, BESIDE_THE_WEIGHTS)},
     }
 
@@ -36,6 +38,8 @@ def breaks(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = [*_data_breaks(before["data"], now["data"]), *(f"prior.data: {text}" for text in _data_breaks(before["prior"], now["prior"]))]
     if before["base"] != now["base"]:
         found.append("the weights of the base model are others")
+    if before["meaning"] != now["meaning"]:
+        found.append("the base model says otherwise what it predicts, how it reads, or what its classes are called")
     return found + [text for name, text in _changes(before, now) if _is_of(name, DECISIVE)]
 
 

@@ -66,11 +66,6 @@ class Sampler:
         return tuple(paths)
 
 
-def blank(pictures: Sequence[Image]) -> list[int]:
-    """Indices of pictures of one colour: a sign that the model broke."""
-    return [index for index, picture in enumerate(pictures) if float(np.asarray(picture).std()) < 1.0]
-
-
 def requests(
     settings: Samples, *, trigger: str | None, records: Sequence[ImageRecord], size_px: int, told: Told = "text"
 ) -> list[Request]:

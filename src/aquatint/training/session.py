@@ -116,9 +116,9 @@ class Session:
         config = self.config
         if not initialiser.is_sought(config):
             return
-        examples, vectors = self.examples, config.method.vectors  # type: ignore[attr-defined]  # of methods that learn a word
+        examples, vectors = self.examples.first(self.num_shown), config.method.vectors  # type: ignore[attr-defined]  # learns a word
         search = initialiser.Search(
-            self.bundle, self.family, self.cache, self.precision, examples, config.trigger or "", vectors, config.seed
+            self.bundle, self.family, self.cache, self.precision, examples, config.trigger or "", vectors, config.seed, config.loss
         )  # fmt: skip
         with self.runtime.first_alone():
             self.config, finding = initialiser.chosen(config, search, words=self.words)

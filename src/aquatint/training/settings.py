@@ -50,7 +50,7 @@ class Loss(Config):
     mode_scale: float | None = Field(None, ge=-1, le=1.75)
     """Of `mode`: above 0 for more of the middle, below for more of both ends."""
     shift: PositiveFloat | None = None
-    """Above 1 for more noise, as larger pictures need. Not given: the family's."""
+    """Above 1 for more noise, as larger pictures need. Not given: that of the base's scheduler, or 1."""
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Share of noise that is the same all over a picture (Guttenberg 2023): very dark and very bright pictures are learned better."""
     zero_terminal_snr: bool = False
