@@ -55,14 +55,20 @@ def _file(path: Path, *, base: str | None) -> Iterator[str]:
 
 
 def _files_of(path: Path) -> list[Path]:
-    """A run's folder stands for all that the run wrote, and a folder with the usual file in it for that file."""
+    """A run's folder stands for all that the run wrote, one of PEFT's adapters for all of them, another for the usual file in it."""
     from aquatint.training.folder import RunFolder
 
     folder = RunFolder(path)
     if folder.config.is_file():
         further = [path / name for name in BESIDE if (path / name).is_file()]
-        return [path / str(folder.read_facts()["file"]), *further]
-    return [path / LORA_FILE if (path / LORA_FILE).is_file() else path]
+        return [*_parts(path / str(folder.read_facts()["file"])), *further]
+    return [path / LORA_FILE] if (path / LORA_FILE).is_file() else _parts(path)
+
+
+def _parts(path: Path) -> list[Path]:
+    from aquatint.export.reading import PEFT_FILE
+
+    return sorted(file.parent for file in path.glob(f"*/{PEFT_FILE}")) or [path]
 
 
 def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
@@ -84,7 +90,9 @@ def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
         yield f"{verdict.program:<9} {'loads all of it' if verdict.is_loaded else f'no: {verdict.reason}'}"
     if adapter.spelling in ("diffusers", "peft") and adapter.layers and "does not know" in "".join(v.reason for v in verdicts):
         yield f"{'':<9} -> aquatint convert {path} writes the names that they know"
-    if base:
+    if base and adapter.others:
+        yield f"base      not compared: that is done for LoRA and DoRA, and this is {', '.join(adapter.kinds)}"
+    elif base:
         yield _fit(adapter, base, name=str(path))
     idle = [name for name, factors in adapter.layers.items() if not (factors.scale and factors.up.any() and factors.down.any())]
     if adapter.layers and len(idle) == len(adapter.layers):
