@@ -205,6 +205,7 @@ def test_a_run_that_has_not_finished(tmp_path):
         ("resize a.safetensors rank=2 keep=0.5 out=b", "and not both"),
         ("merge a.safetensors out=b", "one adapter alone is merged into a base="),
         ("merge a.safetensors b.safetensors weights=1 out=c", "weights: 1 were given for 2 adapters"),
+        ("merge a.safetensors b.safetensors weights=1,nan out=c", "weights"),
         ("merge a.safetensors b.safetensors rank=4 out=c", "only merging adapters into one with method=svd cuts to a rank"),
         ("merge a.safetensors b.safetensors", "out"),
         ("extract tuned out=c", "base"),
