@@ -103,7 +103,13 @@ def test_the_wrong_base_is_told_before_heavy_work(tmp_path, model):
 
 def test_embeddings(tmp_path):
     save_file({"zwx": torch.ones(3, 768)}, tmp_path / "word.safetensors")
-    assert "an embedding: zwx, 3 vectors for Stable Diffusion 1" in told(tmp_path / "word.safetensors")
+    text = told(tmp_path / "word.safetensors", base="pocket")
+    assert "an embedding: zwx, 3 vectors for Stable Diffusion 1" in text
+    assert text.count("loads all of it") == 4
+    assert "base      not compared: that is done for adapters alone" in text
+    save_file({"zwx": torch.ones(3, 32)}, tmp_path / "small.safetensors")
+    text = told(tmp_path / "small.safetensors")
+    assert text.count("no: it loads models of the published sizes, and none reads words that are 32 wide") == 3
     save_file({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, tmp_path / "xl.safetensors")
     assert "clip_g, 2 vectors for the second text encoder of SDXL" in told(tmp_path / "xl.safetensors")
     save_file({"zwx": torch.full((3, 768), torch.nan)}, tmp_path / "nan.safetensors")

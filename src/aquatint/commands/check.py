@@ -48,10 +48,10 @@ def _file(path: Path, *, base: str | None) -> Iterator[str]:
     yield f"file      {file}  {len(found.shapes)} tensors, {file.stat().st_size / 2**20:.1f} MiB"
     if any(parse(name) for name in found.shapes):
         yield from _adapter(path, found, base=base)
-    elif _is_embedding(found):
-        yield from _embedding(file, found)
-    else:
-        yield from _checkpoint(file)
+        return
+    yield from _embedding(file, found) if _is_embedding(found) else _checkpoint(file)
+    if base:
+        yield "base      not compared: that is done for adapters alone"
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -135,7 +135,9 @@ def _embedding(file: Path, found: Header) -> Iterator[str]:
         yield f"what      an embedding: {name}, {tensor.numel() // tensor.shape[-1]} vectors for {whose}"
     is_double = len(found.shapes) == 2
     yield f"diffusers {'loads it by load_textual_inversion, one tensor for each tokenizer' if is_double else 'loads all of it'}"
-    yield from (f"{program:<9} loads all of it" for program in ("ComfyUI", "A1111", "Forge"))
+    odd = [shape[-1] for shape in found.shapes.values() if shape[-1] not in ENCODERS]
+    verdict = f"no: it loads models of the published sizes, and none reads words that are {odd[0]} wide" if odd else "loads all of it"
+    yield from (f"{program:<9} {verdict}" for program in ("ComfyUI", "A1111", "Forge"))
 
 
 def _checkpoint(file: Path) -> Iterator[str]:
