@@ -102,6 +102,14 @@ def lose_weights(base):
     (base / "vae" / "diffusion_pytorch_model.safetensors").unlink()
 
 
+def lose_tokenizer(base):
+    shutil.rmtree(base / "tokenizer")
+
+
+def lose_network(base):
+    shutil.rmtree(base / "vae")
+
+
 def cut_weights(base):
     file = base / "unet" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:20000])
@@ -123,6 +131,8 @@ def predict_otherwise(base):
         (spoil_index, "its model_index.json cannot be read"),
         (lose_index, "this folder is no diffusers model"),
         (lose_weights, "diffusion_pytorch_model"),
+        (lose_tokenizer, "model_index.json names tokenizer, and there is no such folder"),
+        (lose_network, "model_index.json names vae, and there is no such folder"),
         (cut_weights, "diffusion_pytorch_model"),
         (rename_class, "this is a StableDiffusionXLPipeline, and a StableDiffusionPipeline was asked for"),
         (predict_otherwise, "'something' is not one of epsilon, sample"),

@@ -53,6 +53,31 @@ def test_other_kinds_and_architectures_are_named(tmp_path):
     assert "an architecture that is not known here" in told(tmp_path / "odd.safetensors")
 
 
+def peft_folder(folder, part, *, names):
+    (folder / part).mkdir(parents=True)
+    (folder / part / "adapter_config.json").write_text("{}")
+    named = {f"base_model.model.{name}": torch.ones(2, 2) for name in names}
+    save_file(named, folder / part / "adapter_model.safetensors", metadata={"ss_base_model_version": "ddpm"})
+
+
+@pytest.mark.parametrize("is_run", [True, False])
+def test_a_folder_of_adapters_is_described_part_by_part(is_run, tmp_path):
+    peft_folder(tmp_path / "adapter", "unet", names=[f"mid_block.attentions.0.to_q.lora_{side}.weight" for side in "AB"])
+    peft_folder(tmp_path / "adapter", "text_encoder", names=["text_model.encoder.layers.0.self_attn.q_proj.hada_w1_a"])
+    (tmp_path / "config.yaml").write_text("data: photos\n")
+    (tmp_path / "facts.json").write_text('{"file": "adapter"}')
+    text = told(tmp_path if is_run else tmp_path / "adapter")
+    assert "unet/adapter_model.safetensors" in text
+    assert "LoRA for an architecture that is not known here, in peft names" in text
+    assert "LoHa for an architecture that is not known here, in peft names" in text
+
+
+def test_other_kinds_are_not_compared_with_a_base_and_not_called_broken(tmp_path, model):
+    save_file({"lora_unet_mid_block_attentions_0_proj_in.hada_w1_a": torch.ones(2, 2)}, tmp_path / "loha.safetensors")
+    text = told(tmp_path / "loha.safetensors", base=str(model))
+    assert "base      not compared: that is done for LoRA and DoRA, and this is LoHa" in text
+
+
 def test_updates_of_zero_are_noted_and_nothing_else_is_an_error(tmp_path):
     other = LAYER.replace("attn2.to_k", "attn2.to_v")
     zero = {f"{LAYER}.lora_A.weight": torch.ones(2, 768), f"{LAYER}.lora_B.weight": torch.zeros(1280, 2)}
@@ -78,7 +103,13 @@ def test_the_wrong_base_is_told_before_heavy_work(tmp_path, model):
 
 def test_embeddings(tmp_path):
     save_file({"zwx": torch.ones(3, 768)}, tmp_path / "word.safetensors")
-    assert "an embedding: zwx, 3 vectors for Stable Diffusion 1" in told(tmp_path / "word.safetensors")
+    text = told(tmp_path / "word.safetensors", base="pocket")
+    assert "an embedding: zwx, 3 vectors for Stable Diffusion 1" in text
+    assert text.count("loads all of it") == 4
+    assert "base      not compared: that is done for adapters alone" in text
+    save_file({"zwx": torch.ones(3, 32)}, tmp_path / "small.safetensors")
+    text = told(tmp_path / "small.safetensors")
+    assert text.count("no: it loads models of the published sizes, and none reads words that are 32 wide") == 3
     save_file({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, tmp_path / "xl.safetensors")
     assert "clip_g, 2 vectors for the second text encoder of SDXL" in told(tmp_path / "xl.safetensors")
     save_file({"zwx": torch.full((3, 768), torch.nan)}, tmp_path / "nan.safetensors")
@@ -180,6 +211,7 @@ def test_a_run_that_has_not_finished(tmp_path):
         ("resize a.safetensors rank=2 keep=0.5 out=b", "and not both"),
         ("merge a.safetensors out=b", "one adapter alone is merged into a base="),
         ("merge a.safetensors b.safetensors weights=1 out=c", "weights: 1 were given for 2 adapters"),
+        ("merge a.safetensors b.safetensors weights=1,nan out=c", "weights"),
         ("merge a.safetensors b.safetensors rank=4 out=c", "only merging adapters into one with method=svd cuts to a rank"),
         ("merge a.safetensors b.safetensors", "out"),
         ("extract tuned out=c", "base"),

@@ -1,11 +1,13 @@
 """`export=kohya`: a run writes the form for other programs too, and a stock pipeline that loads it draws the same."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from aquatint.commands import check
 from aquatint.commands.train import run
@@ -25,6 +27,10 @@ QUICK = ["steps=2", "samples.every=0", "prior.num=0", "images.resolution=16", "s
 
 def train(photos, *more, base, out):
     return list(run(Train.read([str(photos), f"base={base}", f"out={out}", "trigger=zwx", "export=kohya", *QUICK, *more])))
+
+
+def magnitudes(tensors):
+    return sorted(t.flatten().tolist() for name, t in tensors.items() if "magnitude" in name or "dora_scale" in name)
 
 
 def answer(pipeline):
@@ -83,6 +89,34 @@ def test_what_is_read_back_otherwise_is_unproven(tmp_path):
     _read_back(tmp_path / "one.safetensors", tmp_path / "there.safetensors")
     with pytest.raises(Unproven, match="is another adapter than"):
         _read_back(tmp_path / "two.safetensors", tmp_path / "there.safetensors")
+
+
+def test_dora_is_read_back_since_diffusers_leaves_its_magnitudes_out_of_these_names(photos, tiny_sd, tmp_path):
+    settings = ("method.variant=dora", "method.rank=2", "method.convolutions=true", "method.text_encoder=true", "lr=0.01")
+    train(photos, *settings, base=tiny_sd, out=tmp_path / "run")
+    ours = load_file(tmp_path / "run" / "pytorch_lora_weights.safetensors")
+    theirs = load_file(tmp_path / "run" / "pytorch_lora_weights_kohya.safetensors")
+    assert magnitudes(ours) == magnitudes(theirs) != []
+
+
+def test_other_magnitudes_are_unproven(tmp_path):
+    layer, length = "unet.mid_block.attentions.0.proj_in", torch.ones(4)
+    for name, magnitude in (("one", length), ("two", length * 2), ("none", None)):
+        made = Adapter({layer: Factors(torch.ones(1, 4), torch.ones(4, 1), None, magnitude)}, "sd1")
+        write_adapter(made, tmp_path / f"{name}.safetensors", facts={})
+    _read_back(tmp_path / "one.safetensors", tmp_path / "one.safetensors")
+    for other in ("two", "none"):
+        with pytest.raises(Unproven, match="is another adapter than"):
+            _read_back(tmp_path / "one.safetensors", tmp_path / f"{other}.safetensors")
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3"])
+def test_dora_of_a_transformer_is_refused_before_the_run(name, photos, tmp_path):
+    pipeline = {"flux": "FluxPipeline", "sd3": "StableDiffusion3Pipeline"}[name]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    with pytest.raises(SettingsError, match=f"export: DoRA for family={name} has no form in kohya's names"):
+        train(photos, "method.variant=dora", base=tmp_path / "model", out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["flux", "sd3"])

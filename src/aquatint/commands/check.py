@@ -48,21 +48,27 @@ def _file(path: Path, *, base: str | None) -> Iterator[str]:
     yield f"file      {file}  {len(found.shapes)} tensors, {file.stat().st_size / 2**20:.1f} MiB"
     if any(parse(name) for name in found.shapes):
         yield from _adapter(path, found, base=base)
-    elif _is_embedding(found):
-        yield from _embedding(file, found)
-    else:
-        yield from _checkpoint(file)
+        return
+    yield from _embedding(file, found) if _is_embedding(found) else _checkpoint(file)
+    if base:
+        yield "base      not compared: that is done for adapters alone"
 
 
 def _files_of(path: Path) -> list[Path]:
-    """A run's folder stands for all that the run wrote, and a folder with the usual file in it for that file."""
+    """A run's folder stands for all that the run wrote, one of PEFT's adapters for all of them, another for the usual file in it."""
     from aquatint.training.folder import RunFolder
 
     folder = RunFolder(path)
     if folder.config.is_file():
         further = [path / name for name in BESIDE if (path / name).is_file()]
-        return [path / str(folder.read_facts()["file"]), *further]
-    return [path / LORA_FILE if (path / LORA_FILE).is_file() else path]
+        return [*_parts(path / str(folder.read_facts()["file"])), *further]
+    return [path / LORA_FILE] if (path / LORA_FILE).is_file() else _parts(path)
+
+
+def _parts(path: Path) -> list[Path]:
+    from aquatint.export.reading import PEFT_FILE
+
+    return sorted(file.parent for file in path.glob(f"*/{PEFT_FILE}")) or [path]
 
 
 def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
@@ -84,7 +90,9 @@ def _adapter(path: Path, found: Header, *, base: str | None) -> Iterator[str]:
         yield f"{verdict.program:<9} {'loads all of it' if verdict.is_loaded else f'no: {verdict.reason}'}"
     if adapter.spelling in ("diffusers", "peft") and adapter.layers and "does not know" in "".join(v.reason for v in verdicts):
         yield f"{'':<9} -> aquatint convert {path} writes the names that they know"
-    if base:
+    if base and adapter.others:
+        yield f"base      not compared: that is done for LoRA and DoRA, and this is {', '.join(adapter.kinds)}"
+    elif base:
         yield _fit(adapter, base, name=str(path))
     idle = [name for name, factors in adapter.layers.items() if not (factors.scale and factors.up.any() and factors.down.any())]
     if adapter.layers and len(idle) == len(adapter.layers):
@@ -127,7 +135,9 @@ def _embedding(file: Path, found: Header) -> Iterator[str]:
         yield f"what      an embedding: {name}, {tensor.numel() // tensor.shape[-1]} vectors for {whose}"
     is_double = len(found.shapes) == 2
     yield f"diffusers {'loads it by load_textual_inversion, one tensor for each tokenizer' if is_double else 'loads all of it'}"
-    yield from (f"{program:<9} loads all of it" for program in ("ComfyUI", "A1111", "Forge"))
+    odd = [shape[-1] for shape in found.shapes.values() if shape[-1] not in ENCODERS]
+    verdict = f"no: it loads models of the published sizes, and none reads words that are {odd[0]} wide" if odd else "loads all of it"
+    yield from (f"{program:<9} {verdict}" for program in ("ComfyUI", "A1111", "Forge"))
 
 
 def _checkpoint(file: Path) -> Iterator[str]:

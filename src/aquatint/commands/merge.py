@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 from typing_extensions import Self
 
 from aquatint.config import Config
@@ -24,7 +24,7 @@ class Merge(Config):
     """LoRA files with any program's names."""
     base: str | None = None
     """The model to write them into: `pocket`, a diffusers folder, or a Hub id that has been downloaded."""
-    weights: tuple[float, ...] = ()
+    weights: tuple[FiniteFloat, ...] = ()
     """How much each counts, in their order. Not given: 1 for all."""
     method: Literal["concat", "svd", "weight"] = "concat"
     """Into one adapter: `concat` is exact, and its rank is the sum of theirs; `svd` cuts that to `rank`; `weight` adds up

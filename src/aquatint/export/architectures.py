@@ -57,6 +57,8 @@ def recognise(layers: Mapping[str, Width], metadata: Mapping[str, str]) -> str |
     denoisers = {name.partition(".")[0] for name in layers if not TEXT.match(name)}
     if len(denoisers) > 1:
         return None
+    if not layers:
+        return _said(metadata)
     kind = next(iter(denoisers), "")
     found = (kind and _by_width(layers, kind)) or _said(metadata) or (not kind and _by_encoders(layers)) or _by_names(layers, kind)
     return found if found and (not kind or ARCHITECTURES[found].denoiser == kind) else None
@@ -105,6 +107,8 @@ def _said(metadata: Mapping[str, str]) -> str | None:
 def _by_names(layers: Collection[str], kind: str) -> str | None:
     if kind == "transformer":
         return "sd3" if any(".attn2." in name or ".pos_embed." in name for name in layers) else "flux"
+    if any(re.search(r"attentions\.\d+\.to_", name) for name in layers):  # of a U-Net that reads no text
+        return None
     is_deep = any(".add_embedding." in name or re.search(r"transformer_blocks\.[1-9]", name) for name in layers)
     has_second = any(name.startswith("text_encoder_2.") for name in layers)
     return "sdxl" if is_deep or has_second else "sd1"

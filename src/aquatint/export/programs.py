@@ -28,7 +28,8 @@ def verdicts(adapter: Adapter, keys: Collection[str]) -> Iterator[Verdict]:
     """`keys`: the names in the file."""
     architecture = adapter.architecture
     if architecture is None:
-        yield from (Verdict(program, False, f"it is for {title_of(None)}") for program in ("diffusers", *OTHERS))
+        unknown = [Verdict(program, False, f"it is for {title_of(None)}") for program in ("diffusers", *OTHERS)]
+        yield from [_diffusers(adapter, keys), *unknown[1:]] if adapter.others else unknown
         return
     yield _diffusers(adapter, keys)
     if odd := [name for name in adapter.layers if not _is_published(name, architecture)]:

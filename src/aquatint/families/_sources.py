@@ -16,6 +16,7 @@ BUILT_IN = ("pocket",)
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """Of attention layers in early files, which diffusers renames when it loads them."""
+OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "text_encoder_3", "tokenizer_3")
 MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors file, by its format."""
 
@@ -50,8 +51,19 @@ def check_place(source: str) -> None:
             raise BadBase(f"base={path}: only .safetensors files are opened; a {kind} file may hold code that runs when it is read")
     elif path.is_dir():
         class_of(path)
+        _check_parts(path)
     elif source.startswith((".", "/")) or source.count("/") != 1 or path.parent.is_dir():
         raise BadBase(f"base={source}: no such folder or file, and a Hub id has the form owner/name{nearest(source, BUILT_IN)}")
+
+
+def _check_parts(path: Path) -> None:
+    """Raises `BadBase` for parts that are announced and absent: of a tokenizer the loader makes an empty one and says nothing."""
+    if (path / "config.json").is_file():  # of early models, whose parts lie beside the index
+        return
+    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    needed = [name for name, kind in index.items() if isinstance(kind, list) and kind[:1] != [None] and name not in OPTIONAL_PARTS]
+    if missing := [name for name in needed if not (path / name).is_dir()]:
+        raise BadBase(f"base={path}: model_index.json names {', '.join(missing)}, and there is no such folder; fetch the model again")
 
 
 def shapes(source: str, file_parts: Mapping[str, str]) -> dict[str, dict[str, list[int]]]:

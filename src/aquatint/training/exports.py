@@ -39,15 +39,15 @@ def architecture(config: Train, bundle: Bundle) -> str | None:
 def write_kohya(config: Train, saved: Path, *, bundle: Bundle, answers: Answers) -> Path:
     """The kohya form beside `saved`, an adapter of `bundle`. Raises `Unproven`.
 
-    The file of a U-Net is loaded by the stock pipeline. Diffusers has no converter for Stable Diffusion 3, and one for FLUX
-    that knows full-size models alone: of those the file is read back and compared number by number.
+    The file of a U-Net is loaded by the stock pipeline. Diffusers has no converter for Stable Diffusion 3, one for FLUX that knows
+    full-size models alone, and leaves DoRA's magnitudes out: of those the file is read back and compared number by number.
     """
     name, blocks = architecture(config, bundle), _blocks(bundle)
     out = kohya.write_beside(saved, load_file(saved), facts=header(saved).metadata, architecture=name, blocks=blocks)
-    if name and ARCHITECTURES[name].denoiser == "unet":
+    if name and ARCHITECTURES[name].denoiser == "unet" and not read(saved).is_dora:
         proof.compare(out, loaded=answers.of(out), base=answers.base, trained=answers.trained)
     else:
-        _read_back(saved, out)
+        _read_back(saved, out, blocks=blocks)
     return out
 
 
@@ -57,8 +57,8 @@ def _blocks(bundle: Bundle) -> Blocks | None:
     return Blocks.of(settings.layers_per_block, kinds) if kinds else None
 
 
-def _read_back(saved: Path, out: Path) -> None:
-    ours, theirs = read(saved).layers, read(out).layers
+def _read_back(saved: Path, out: Path, *, blocks: Blocks | None = None) -> None:
+    ours, theirs = read(saved).layers, read(out, blocks=blocks).layers
     differing = [name for name in {**ours, **theirs} if name not in ours or name not in theirs]
     differing += [name for name in ours if name in theirs and not _are_alike(ours[name], theirs[name])]
     if differing:
@@ -66,7 +66,10 @@ def _read_back(saved: Path, out: Path) -> None:
 
 
 def _are_alike(one: Factors, other: Factors) -> bool:
-    """Factors to the bit; where one form has a larger rank than the other, their products."""
+    """Magnitudes and factors to the bit; where one form has a larger rank than the other, the factors' products."""
+    lengths = [factors.magnitude for factors in (one, other) if factors.magnitude is not None]
+    if len(lengths) == 1 or (lengths and not torch.equal(lengths[0].flatten(), lengths[1].flatten())):
+        return False
     if one.rank == other.rank:
         return all(map(torch.equal, one.matrices(), other.matrices()))
     return torch.allclose(one.delta(), other.delta(), rtol=1e-5, atol=1e-7)

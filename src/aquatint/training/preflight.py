@@ -13,7 +13,7 @@ from aquatint.data.findings import BadData, Finding, counted, listed
 from aquatint.data.records import ImageRecord, Scan, scan
 from aquatint.data.settings import Images
 from aquatint.errors import AquatintError, BadBase, BadSetting
-from aquatint.export.architectures import of_family
+from aquatint.export.architectures import ARCHITECTURES, of_family
 from aquatint.families._labelled import of_base
 from aquatint.families._sources import resolve
 from aquatint.methods.base import NO_TRIGGER
@@ -228,8 +228,13 @@ def _export_problem(config: Train, base: Recognised | None) -> Problem | None:
         return Problem("export", f"method={config.method.kind} writes no adapter; this is for lora and pivotal")
     if config.export and isinstance(config.method, LoRA) and config.method.variant not in IN_FILE:
         return Problem("export", f"method.variant={config.method.variant} is not among the forms that are converted: {', '.join(IN_FILE)}")
-    if config.export and base and of_family(base.name) is None:
+    architecture = of_family(base.name) if base else None
+    if config.export and base and architecture is None:
         return Problem("export", f"no other program loads adapters for family={base.name}")
+    is_dora = isinstance(config.method, LoRA) and config.method.variant == "dora"
+    if config.export and base and architecture and is_dora and ARCHITECTURES[architecture].denoiser == "transformer":
+        advice = "leave export= out, or choose another method.variant"
+        return Problem("export", f"DoRA for family={base.name} has no form in kohya's names; {advice}")
     return None
 
 
