@@ -62,6 +62,7 @@ def tree(root: Path) -> dict[str, tuple[object, ...]]:
 
 def lines(data: Path, base: Path, *, out: Path) -> dict[str, list[str]]:
     """One way to use each command on this folder, in an order in which each finds what it needs."""
+    file, merged = out / "run" / "pytorch_lora_weights.safetensors", out / "merged"
     how = [str(data), f"base={base}", "resolution=16", "samples.num_steps=1", "steps=3", "checkpoints.every=1"]
     return {
         "begin": [*how, f"out={out / 'stopped'}"],
@@ -71,20 +72,26 @@ def lines(data: Path, base: Path, *, out: Path) -> dict[str, list[str]]:
         "train": ["train", *how, f"out={out / 'run'}"],
         "resume": ["resume", str(out / "stopped")],
         "generate": ["generate", str(out / "run"), "prompt=a teal disc", "steps=1", f"out={out / 'drawn'}"],
+        "check": ["check", str(out / "run"), f"base={base}"],
+        "convert": ["convert", str(file), "to=diffusers", f"out={out / 'converted.safetensors'}"],
+        "resize": ["resize", str(file), "rank=2", f"out={out / 'resized.safetensors'}"],
+        "merge": ["merge", str(file), f"base={base}", f"out={merged}"],
+        "extract": ["extract", str(merged), str(base), "rank=2", f"out={out / 'extracted.safetensors'}"],
         "demo": ["demo", f"out={out / 'demo'}", "style=false", f"pictures={data}"],
     }
 
 
-QUICK = ("begin", "doctor", "inspect", "cache", "train", "resume", "generate")
+QUICK = ("begin", "doctor", "inspect", "cache", "train", "resume", "generate", "check", "convert", "resize", "merge", "extract")
 MADE = {
     "begin": "stopped", "doctor": ".", "inspect": "sheet.png", "cache": ".", "train": "run/report.html", "resume": "stopped/report.html",
-    "generate": "drawn/42.png", "demo": "demo/subject/before_after.png",
+    "generate": "drawn/42.png", "check": ".", "convert": "converted.safetensors", "resize": "resized.safetensors",
+    "merge": "merged/model_index.json", "extract": "extracted.safetensors", "demo": "demo/subject/before_after.png",
 }  # fmt: skip
 """What tells that it did its work."""
 
 
 def test_the_table_has_every_command() -> None:
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 12
     assert {*QUICK, "demo"} == {*lines(Path("data"), Path("base"), out=Path("out"))} == {*COMMANDS, "begin"}
 
 
