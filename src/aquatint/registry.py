@@ -91,4 +91,5 @@ def _plugins(package: str, what: str, *, own_names: frozenset[str], _path: tuple
 
 families = Registry("aquatint.families", "model family")
 methods = Registry("aquatint.methods", "method")
+guidances = Registry("aquatint.guidance", "guidance")
 commands = Registry("aquatint.commands", "command")

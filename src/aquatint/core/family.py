@@ -31,6 +31,17 @@ class Conditioning(dict[str, Tensor]):
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What a drawing is told, a row for each picture, and what guidance compares that with."""
+
+    given: Conditioning
+    against: Conditioning | None = None
+    """The negative prompt, or nothing said; None where nothing is subtracted."""
+    scale: float = 1.0
+    """How far to go from one to the other, and beyond (Ho & Salimans 2022); 1 is what is given."""
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Images as the network sees them: a Gaussian for each, from which every training step draws anew."""
 
@@ -113,6 +124,20 @@ class Bundle:
             module.to(device)
         return self
 
+    def shape(self, width_px: int | None = None, height_px: int | None = None) -> tuple[int, int, int]:
+        """(C, H, W) of a picture as the network sees it; without a size the model's own."""
+        width, height = width_px or self.resolution_px, height_px or self.resolution_px
+        if self.autoencoder is None:
+            return self.config.in_channels, height, width
+        config: Any = self.autoencoder.config
+        factor = 2 ** (len(config.block_out_channels) - 1)
+        return config.latent_channels, height // factor, width // factor
+
+    @property
+    def config(self) -> Any:
+        """Of the denoiser."""
+        return self.denoiser.config
+
     def rest(self) -> None:
         """Frozen encoders leave the device for the CPU: between encoding and drawing nobody asks them."""
         for module in self.modules[1:]:
@@ -184,6 +209,15 @@ class ModelFamily(Protocol):
 
         The requests agree in all but prompt and seed.
         """
+
+    def conditions(self, bundle: Bundle, requests: Sequence[Request]) -> Conditions:
+        """What the stock pipeline would tell the network for these pictures; raises as `asked` does.
+
+        The requests agree in all but prompt, negative prompt and seed.
+        """
+
+    def set_steps(self, bundle: Bundle, num_steps: int, *, shape: tuple[int, ...]) -> None:
+        """Tell the pipeline's scheduler to take so many steps for pictures of this (C, H, W), as the stock pipeline does."""
 
     def drawn_latents(self, bundle: Bundle, draws: Draws) -> Tensor:
         """(B, C, H, W) in the units that the network is trained on, from `draws("latent")` or whatever the pipeline can give."""

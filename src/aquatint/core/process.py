@@ -26,6 +26,10 @@ PREDICTIONS: tuple[Prediction, ...] = tuple(_COEFFICIENTS)
 
 LEAST_LEFT = 1e-6
 """Of alpha^2; some schedulers write 2^-24 for zero."""
+NUM_FLOW_STEPS = 1000
+"""Diffusers' name for pure noise on straight lines."""
+OFF_GRID = 1e-3
+"""Of a training step: nearer to one than that, t is that step."""
 
 
 class NoiseProcess(Protocol):
@@ -33,6 +37,8 @@ class NoiseProcess(Protocol):
 
     def alpha(self, t: Tensor) -> Tensor: ...
     def sigma(self, t: Tensor) -> Tensor: ...
+    def time(self, timestep: Tensor) -> Tensor:
+        """What diffusers' schedulers call a noise level -> t."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class RectifiedFlow:
 
     def sigma(self, t: Tensor) -> Tensor:
         return t
+
+    def time(self, timestep: Tensor) -> Tensor:
+        return timestep / NUM_FLOW_STEPS
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,10 @@ class VariancePreserving:
         return len(self.alphas_cumprod)
 
     def index(self, t: Tensor) -> Tensor:
-        """Place in the training grid, -1 for clean data; t = (index + 1) / num_steps."""
-        return (t * self.num_steps).round().long() - 1
+        """Place in the training grid as a float, -1 for clean data; t = (index + 1) / num_steps. Samplers ask between its points too."""
+        place = t * self.num_steps
+        nearest = place.round()
+        return torch.where((place - nearest).abs() < OFF_GRID, nearest, place) - 1
 
     @property
     def ends_in_noise(self) -> bool:
@@ -78,9 +89,17 @@ class VariancePreserving:
     def sigma(self, t: Tensor) -> Tensor:
         return (1.0 - self._alpha_squared(t)).sqrt()  # not from alpha: squaring it again costs three digits near the data
 
+    def time(self, timestep: Tensor) -> Tensor:
+        return (timestep + 1) / self.num_steps
+
     def _alpha_squared(self, t: Tensor) -> Tensor:
+        """Between two points of the grid log(alpha / sigma) is a straight line, as in diffusers' samplers."""
         table = torch.cat([self.alphas_cumprod.new_ones(1), self.alphas_cumprod]).to(t.device)
-        return table[self.index(t) + 1]
+        place = self.index(t) + 1
+        below = place.floor().long()
+        left, right, way = table[below], table[(below + 1).clamp(max=self.num_steps)], (place - below).to(table)
+        between = torch.where(below > 0, torch.sigmoid(torch.lerp(left.logit(), right.logit(), way)), torch.lerp(left, right, way))
+        return torch.where(way > 0, between, left)
 
 
 def expand(per_sample_B: Tensor, like_BCHW: Tensor) -> Tensor:
@@ -104,6 +123,23 @@ def to_x_0(process: NoiseProcess, prediction: Prediction, *, output: Tensor, x_t
     alpha, sigma = expand(process.alpha(t), x_t), expand(process.sigma(t), x_t)
     a, b = _COEFFICIENTS[prediction](alpha, sigma)
     return (a * x_t - sigma * output) / (a * alpha - b * sigma)
+
+
+def to_output(process: NoiseProcess, prediction: Prediction, *, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    """Back: the network output that implies this clean sample. Needs t > 0."""
+    a, b = _COEFFICIENTS[prediction](expand(process.alpha(t), x_t), expand(process.sigma(t), x_t))
+    return a * to_eps(process, x_0=x_0, x_t=x_t, t=t) + b * x_0
+
+
+def to_eps(process: NoiseProcess, *, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    """The noise that lies between a clean sample and x_t. Needs t > 0."""
+    return (x_t - expand(process.alpha(t), x_t) * x_0) / expand(process.sigma(t), x_t)
+
+
+def spread(process: NoiseProcess, t: Tensor) -> Tensor:
+    """(B,): standard deviation of x_0 when x_t is known, for data of unit variance: sigma / sqrt(alpha^2 + sigma^2)."""
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    return sigma / (alpha.square() + sigma.square()).sqrt()
 
 
 def output_weight(process: NoiseProcess, prediction: Prediction, *, t: Tensor) -> Tensor:

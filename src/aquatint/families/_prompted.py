@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aquatint.core.family import Bundle, Draws
+    from aquatint.core.family import Bundle, Conditions, Draws
     from aquatint.core.request import Request
 
 
@@ -23,6 +23,15 @@ def asked(bundle: Bundle, requests: Sequence[Request], *, is_encoded: bool = Fal
     encode = bundle.family.encode_prompts
     against = {f"negative_{name}": value for name, value in encode(bundle, negatives).items()}
     return {**how, **encode(bundle, prompts), **against}
+
+
+def conditions(bundle: Bundle, requests: Sequence[Request]) -> Conditions:
+    """Stock pipelines guide at scales above 1."""
+    from aquatint.core.family import Conditions
+
+    encode, scale = bundle.family.encode_prompts, requests[0].scale
+    given = encode(bundle, [request.prompt for request in requests])
+    return Conditions(given, encode(bundle, [request.negative for request in requests]), scale) if scale > 1 else Conditions(given)
 
 
 def drawn_latents(bundle: Bundle, draws: Draws) -> Any:

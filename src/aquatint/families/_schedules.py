@@ -1,6 +1,8 @@
 """From a checkpoint's scheduler to the objective that it was trained by."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -8,6 +10,9 @@ from aquatint.core.objective import Objective
 from aquatint.core.process import PREDICTIONS, RectifiedFlow, VariancePreserving
 from aquatint.core.times import LogitNormal, UniformSteps
 from aquatint.errors import BadBase
+
+if TYPE_CHECKING:
+    from aquatint.core.family import Bundle
 
 
 def variance_preserving(scheduler: Any) -> Objective:
@@ -41,3 +46,31 @@ def draw_in_few_steps(pipeline: Any) -> None:
     config = pipeline.unet.config
     if isinstance(pipeline.scheduler, DDPMScheduler) and config.out_channels == config.in_channels:
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+
+
+def set_steps(bundle: Bundle, num_steps: int, *, shape: tuple[int, ...]) -> None:
+    """Of schedulers that ask for nothing but the number."""
+    bundle.pipeline.scheduler.set_timesteps(num_steps, device=bundle.device)
+
+
+def set_flow_steps(bundle: Bundle, num_steps: int, *, shape: tuple[int, ...], patch: int, is_even: bool) -> None:
+    """With more noise for larger pictures, where the scheduler says so (Esser et al. 2024, section 5.3.2).
+
+    `is_even`: levels from pure noise down in equal steps, as FLUX is drawn; else those that the scheduler chooses.
+    """
+    scheduler = bundle.pipeline.scheduler
+    config, how = scheduler.config, dict[str, Any]()
+    if config.get("use_dynamic_shifting"):
+        how["mu"] = _shift_of(shape[-2] // patch * (shape[-1] // patch), config)
+    if is_even and not config.get("use_flow_sigmas"):
+        how["sigmas"] = torch.linspace(1.0, 1.0 / num_steps, num_steps).tolist()
+        scheduler.set_timesteps(device=bundle.device, **how)
+    else:
+        scheduler.set_timesteps(num_steps, device=bundle.device, **how)
+
+
+def _shift_of(num_patches: int, config: Any) -> float:
+    """The logarithm of the shift: a straight line through the two sizes that the scheduler names."""
+    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    return float(least + (most - least) * (num_patches - few) / (many - few))

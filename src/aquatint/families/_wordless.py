@@ -11,7 +11,7 @@ from aquatint.errors import BadBase, BadSetting
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from aquatint.core.family import Bundle, Draws
+    from aquatint.core.family import Bundle, Conditions, Draws
 
 NO_WORDS = "this base draws what it has learned and is told nothing"
 ONE_SIZE = "squares of {side} px are all that this base's stock pipeline draws"
@@ -33,6 +33,14 @@ def asked(bundle: Bundle, requests: Sequence[Request]) -> dict[str, Any]:
     """As many pictures as there are requests. Raises `BadSetting` for what nobody would listen to."""
     check(bundle, requests)
     return {"batch_size": len(requests)}
+
+
+def conditions(bundle: Bundle, requests: Sequence[Request]) -> Conditions:
+    """Nothing, or a class; without guidance, as the stock pipelines draw."""
+    from aquatint.core.family import Conditions
+
+    check(bundle, requests)
+    return Conditions(bundle.family.encode_prompts(bundle, [request.prompt for request in requests]))
 
 
 def check(bundle: Bundle, requests: Sequence[Request], *, is_guided: bool = False) -> None:

@@ -26,7 +26,7 @@ no_own_word = "it reads no text"
 text_targets: tuple[str, ...] = ()
 
 num_windows, cut_off, words = _wordless.num_windows, _wordless.cut_off, _wordless.words
-asked, drawn_latents = _wordless.asked, _wordless.drawn_latents
+asked, conditions, drawn_latents = _wordless.asked, _wordless.conditions, _wordless.drawn_latents
 
 
 def load(source: str | Path) -> Bundle:
@@ -69,6 +69,12 @@ def encode_prompts(bundle, prompts):
     from aquatint.families import _labelled
 
     return _labelled.encode(bundle, prompts) if bundle.told == "classes" else Conditioning()
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_steps(bundle, num_steps, shape=shape)
 
 
 def network(bundle, conditioning):

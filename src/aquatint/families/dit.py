@@ -78,6 +78,24 @@ def asked(bundle, requests):
     }
 
 
+def conditions(bundle, requests):
+    """Guided away from the class that says "no class"."""
+    import torch
+
+    from aquatint.core.family import Conditioning, Conditions
+
+    asked(bundle, requests)
+    given, scale = encode_prompts(bundle, [request.prompt for request in requests]), requests[0].scale
+    nothing = Conditioning(class_labels=torch.full_like(given["class_labels"], NULL_CLASS))
+    return Conditions(given, nothing, scale) if scale > 1 else Conditions(given)
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_steps(bundle, num_steps, shape=shape)
+
+
 def network(bundle, conditioning):
     index, num_channels = bundle.objective.process.index, bundle.denoiser.config.in_channels
     labels = conditioning["class_labels"]

@@ -101,6 +101,31 @@ def cut_off(bundle, prompt):
     return _clip.lost(bundle, bundle.pipeline.tokenizer_2, prompt=prompt, length=_num_t5_tokens(bundle.pipeline))
 
 
+def conditions(bundle, requests):
+    """The scale is told; with a negative prompt it guides instead, as in `asked`."""
+    from aquatint.core.family import Conditions
+
+    is_guided, scale = any(request.negative for request in requests), requests[0].scale
+    told = _told(bundle, [request.prompt for request in requests], scale=GUIDANCE if is_guided else scale)
+    if not is_guided or scale <= 1:
+        return Conditions(told)
+    return Conditions(told, _told(bundle, [request.negative for request in requests], scale=GUIDANCE), scale)
+
+
+def _told(bundle, prompts, *, scale):
+    import torch
+
+    from aquatint.core.family import Conditioning
+
+    return Conditioning(encode_prompts(bundle, prompts), guidance=torch.full((len(prompts),), scale, device=bundle.device))
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_flow_steps(bundle, num_steps, shape=shape, patch=PATCH, is_even=True)
+
+
 def network(bundle, conditioning):
     import torch
 
@@ -111,7 +136,7 @@ def network(bundle, conditioning):
         rows, columns = (side // PATCH for side in x_t.shape[-2:])
         grid = torch.cartesian_prod(*(torch.arange(n, dtype=x_t.dtype, device=x_t.device) for n in (1, rows, columns)))
         places = {"img_ids": grid, "txt_ids": x_t.new_zeros(seen.shape[1], 3)}
-        guidance = t.new_full(t.shape, GUIDANCE) if has_guidance else None
+        guidance = conditioning.get("guidance", t.new_full(t.shape, GUIDANCE)) if has_guidance else None
         packed = bundle.denoiser(_packed(x_t), timestep=t, guidance=guidance, **told, **places, return_dict=False)[0]
         return _unpacked(packed, (rows, columns))
 

@@ -72,6 +72,17 @@ def asked(bundle, requests):
     return {**how, "prompt": [request.prompt for request in requests]}
 
 
+def conditions(bundle, requests):
+    """The stock pipeline guides at every scale but 1."""
+    from aquatint.core.family import Conditions
+
+    if bundle.told == "nothing":
+        return _wordless.conditions(bundle, requests)
+    _wordless.check(bundle, requests, is_guided=True)
+    given, scale = encode_prompts(bundle, [request.prompt for request in requests]), requests[0].scale
+    return Conditions(given) if scale == 1 else Conditions(given, encode_prompts(bundle, [""] * len(requests)), scale)
+
+
 def cut_off(bundle, prompt):
     if bundle.told == "nothing":
         return ""
@@ -85,6 +96,12 @@ def words(bundle):
         return []
     ids = bundle.pipeline.tokenizer.get_vocab()
     return [token for token in sorted(ids, key=ids.get) if not token.startswith(("##", "["))]
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_steps(bundle, num_steps, shape=shape)
 
 
 def network(bundle, conditioning):

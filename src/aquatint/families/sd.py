@@ -24,7 +24,7 @@ text_targets = _clip.text_targets
 
 encode_images, decode_latents = _autoencoder.encode_images, _autoencoder.decode_latents
 num_windows, cut_off, words = _clip.num_windows, _clip.cut_off, _clip.words
-asked, drawn_latents = _prompted.asked, _prompted.drawn_latents
+asked, conditions, drawn_latents = _prompted.asked, _prompted.conditions, _prompted.drawn_latents
 
 
 def load(source: str | Path) -> Bundle:
@@ -55,6 +55,12 @@ def encode_prompts(bundle, prompts):
     mask = tokens.attention_mask.to(encoder.device) if getattr(encoder.config, "use_attention_mask", None) else None
     seen = encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)[0]
     return Conditioning(prompt_embeds=seen.reshape(len(prompts), -1, seen.shape[-1]))
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_steps(bundle, num_steps, shape=shape)
 
 
 def network(bundle, conditioning):

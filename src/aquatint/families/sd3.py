@@ -34,7 +34,7 @@ NUM_TIMES = 1000
 
 encode_images, decode_latents = _autoencoder.encode_images, _autoencoder.decode_latents
 num_windows, words = _clip_and_t5.num_windows, _clip.words
-drawn_latents = _prompted.drawn_latents
+conditions, drawn_latents = _prompted.conditions, _prompted.drawn_latents
 
 
 def load(source: str | Path) -> Bundle:
@@ -94,6 +94,12 @@ def cut_off(bundle, prompt):
     if bundle.pipeline.text_encoder_3 is None:
         return _clip.cut_off(bundle, prompt)
     return _clip.lost(bundle, bundle.pipeline.tokenizer_3, prompt=prompt, length=_num_t5_tokens(bundle))
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_flow_steps(bundle, num_steps, shape=shape, patch=bundle.denoiser.config.patch_size, is_even=False)
 
 
 def network(bundle, conditioning):

@@ -35,7 +35,7 @@ text_targets = _clip.text_targets
 
 encode_images, decode_latents = _autoencoder.encode_images, _autoencoder.decode_latents
 num_windows, cut_off, words = _clip.num_windows, _clip.cut_off, _clip.words
-drawn_latents = _prompted.drawn_latents
+conditions, drawn_latents = _prompted.conditions, _prompted.drawn_latents
 
 
 def load(source: str | Path) -> Bundle:
@@ -81,6 +81,12 @@ def encode_prompts(bundle, prompts):
 def asked(bundle, requests):
     """The stock pipeline encodes an empty prompt, though not an empty negative one; here both are what `encode_prompts` says."""
     return _prompted.asked(bundle, requests, is_encoded=_has_zeros(bundle) and not all(request.prompt for request in requests))
+
+
+def set_steps(bundle, num_steps, *, shape):
+    from aquatint.families import _schedules
+
+    _schedules.set_steps(bundle, num_steps, shape=shape)
 
 
 def network(bundle, conditioning):

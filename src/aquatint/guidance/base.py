@@ -1,0 +1,89 @@
+"""What a guidance decides. Guidances are settings that act on denoisers (`core/denoising.py`), and fold in the order they are given."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from aquatint.config import Choice
+from aquatint.registry import guidances
+
+if TYPE_CHECKING:  # settings load in milliseconds; torch is imported by the code that computes
+    from torch import Tensor
+
+    from aquatint.core.denoising import Denoiser, Scene
+
+SHORT = re.compile(r"(?P<kind>[a-z_]+)(:(?P<value>.*?))?(\*(?P<scale>\d+(\.\d*)?|\.\d+))?", re.DOTALL)
+"""`color:red*0.5`: the kind, what it steers by, and its scale."""
+
+
+class Guidance(Choice, default_kind="classifier_free", discover=lambda: [guidances[name] for name in guidances.names()]):
+    """Frozen settings that steer a denoiser. Subclass with `kind=` in a file of its own."""
+
+    start: float = Field(1.0, ge=0, le=1)
+    """Steers from this noise level on; 1 is pure noise, where drawing begins."""
+    stop: float = Field(0.0, ge=0, le=1)
+    """Steers down to this noise level; 0 is the finished picture."""
+
+    by: ClassVar[str] = "scale"
+    """The setting that stands after the colon in `kind:value`."""
+
+    @model_validator(mode="after")
+    def _is_some_time(self) -> Self:
+        if self.stop >= self.start:
+            raise ValueError(f"stop={self.stop:g} must be below start={self.start:g}: drawing goes from 1 down to 0")
+        return self
+
+    @classmethod
+    def resolve(cls, value: Any, _handler: object = None) -> Choice:
+        """Also the short form, `kind:value*scale`."""
+        if isinstance(value, str) and (short := SHORT.fullmatch(value)):
+            variant = cls.named(short["kind"])
+            given = {variant.by: short["value"] or None, "scale": short["scale"]} if variant and issubclass(variant, Guidance) else {}
+            value = {"kind": short["kind"], **{name: said for name, said in given.items() if said is not None}}
+        return super().resolve(value)
+
+    def wrap(self, denoise: Denoiser, scene: Scene) -> Denoiser:
+        """The steered denoiser, for the noise levels between `start` and `stop`. Reads what it needs now, not at every step."""
+        steered = self.steer(denoise, scene)
+
+        def chosen(x_t: Tensor, t: Tensor) -> Tensor:
+            is_now = self.stop <= float(t[0]) <= self.start
+            return (steered if is_now else denoise)(x_t, t)
+
+        return chosen
+
+    @abstractmethod
+    def steer(self, denoise: Denoiser, scene: Scene) -> Denoiser:
+        """The steered denoiser. Raises `BadSetting` for what cannot be had of this model."""
+
+
+class Wish(Guidance):
+    """A differentiable loss on the finished picture, which the drawing is moved to lessen (Bansal et al. 2023).
+
+    A guidance of your own is a subclass with a `loss`.
+    """
+
+    scale: float = Field(0.5, ge=0)
+    """How far each look may move what is expected, in standard deviations of what is still open: the same for every model, size
+    and number of steps. Never further than to where the loss would be zero."""
+    through: Literal["denoiser", "estimate"] = "denoiser"
+    """Whose gradient: `denoiser` asks what the network would make of a change, at the cost of a backward pass through it;
+    `estimate` moves the expected picture itself, cheaper and with less regard to what looks right."""
+
+    @abstractmethod
+    def loss(self, pixels_BCHW: Tensor, scene: Scene) -> Tensor:
+        """(B,), 0 or more, less where the wish is met more; of pictures (B, 3, H, W), about in [-1, 1]."""
+
+    def steer(self, denoise: Denoiser, scene: Scene) -> Denoiser:
+        from aquatint.core.steering import nudged
+
+        return nudged(denoise, self.losses(scene), scene=scene, scale=self.scale, is_through=self.through == "denoiser")
+
+    def losses(self, scene: Scene) -> Any:
+        """Pictures -> losses; made once for a drawing, so the place to load what the loss needs."""
+        return lambda pixels: self.loss(pixels, scene)
