@@ -133,7 +133,7 @@ def _settle_container(text: Plain, container: Any, *, kinds: tuple[Any, ...]) ->
         return str(text)
     if int in kinds and "," not in text:
         return number_or_word(text)
-    is_list_of_text = any(map(is_text, members(item(container))))
+    is_list_of_text = any(is_text(member) or section(member) for member in members(item(container)))
     words = [text] if is_list_of_text else [Plain(word.strip()) for word in text.split(",")]
     return settle(words, container)
 
