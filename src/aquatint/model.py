@@ -129,7 +129,7 @@ class Model:
             except (MemoryError, RuntimeError) as error:
                 if shortage(error) is None or isinstance(at_once, int) or size == 1:
                     raise
-                size = max(1, size // 2)
+                size = max(1, min(size, len(requests)) // 2)
                 continue
             requests = requests[size:]
 

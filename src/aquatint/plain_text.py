@@ -127,6 +127,8 @@ def _settle_container(text: Plain, container: Any, *, kinds: tuple[Any, ...]) ->
             content = _Loader(text).get_single_data()
         except yaml.YAMLError:
             return str(text)
+        if isinstance(content, dict) and sequence(container) and section(item(container)):
+            content = [content]  # the only one of a list
         if isinstance(content, list if sequence(container) else dict):
             return settle(content, container)
     if str in kinds:

@@ -93,7 +93,7 @@ def _info(config: Generate, model: Model, *, request: Request) -> Any:
     from aquatint.generation.metadata import png_info
 
     one = {"prompt": request.prompt, "seed": request.seed, "num": 1, "prompts": None}
-    settings = {**config.model_dump(mode="json", exclude_unset=True, exclude=set(PLACES)), **one, "model": config.model}
+    settings = {**config.model_dump(mode="json", exclude=set(PLACES)), **one, "model": config.model}
     run = str(model.run) if model.run else None
     return png_info(request, base=model.base, adapter=run, scheduler=config.scheduler or model.scheduler, settings=settings)
 

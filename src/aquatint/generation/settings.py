@@ -41,7 +41,7 @@ class Drawing(Config):
     mask: Path | None = None
     """Beside `image`: white is drawn anew, black stays as it is."""
     batch_size: PositiveInt | Literal["auto"] = "auto"
-    """How many pictures are drawn at once, which changes none of them; `auto` takes fewer where memory runs out."""
+    """How many pictures are drawn at once, which changes none of them by more than rounding; `auto` takes fewer where memory runs out."""
 
     @model_validator(mode="after")
     def _belongs_to_an_image(self) -> Self:
