@@ -57,7 +57,7 @@ def walk(
     bundle.family.set_steps(bundle, first.num_steps, shape=shape)
     scheduler, generators = pipeline.scheduler, [torch.Generator().manual_seed(request.seed) for request in requests]
     noise = torch.cat([torch.randn((1, *shape), generator=generator) for generator in generators]).to(device)
-    timesteps = scheduler.timesteps[_first_step(scheduler, start) :]
+    timesteps = scheduler.timesteps[_first_step(scheduler, first.num_steps, start=start) :]
     z = _beginning(scheduler, timesteps, noise=noise, start=start, process=process)
     how = _step_arguments(scheduler, generators)
     for number, timestep in enumerate(timesteps, start=1):
@@ -118,12 +118,12 @@ def _begun(told: Conditions, guidances: Sequence[Guidance]) -> list[Guidance]:
     return [*guidances] if is_placed else [ClassifierFree(scale=told.scale), *guidances]
 
 
-def _first_step(scheduler: Any, start: Start | None) -> int:
-    """The share of steps that is left out, as in diffusers' img2img pipelines. Some schedulers call the network twice a step."""
+def _first_step(scheduler: Any, num_steps: int, *, start: Start | None) -> int:
+    """The share of steps that is left out, as in diffusers' img2img pipelines; some schedulers call the network twice a step."""
     if start is None:
         return 0
-    total, order = len(scheduler.timesteps), getattr(scheduler, "order", 1)
-    first = min(total - round(total * start.strength) // order * order, total - 1)
+    left_out = num_steps - max(1, int(num_steps * start.strength))
+    first: int = left_out * getattr(scheduler, "order", 1)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     return first
