@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aquatint.core.memory import keep_freed_memory, unswept
 from aquatint.core.request import Request
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aquatint.core.family import Bundle
     from aquatint.generation.beginning import Beginning
 
+Precision = Literal["fp32", "bf16"]
 AT_ONCE = 8
 """Pictures, where the user leaves it open."""
 LARGE_PX = 256
@@ -51,6 +52,7 @@ class Model:
     run: Path | None = None
     """The folder of the run whose result is on the base."""
     trigger: str | None = None
+    precision: Precision = "fp32"
     windows: int | None = None
     """Of the text encoder, that the run's captions were read through; None where prompts end with the first."""
 
@@ -80,6 +82,12 @@ class Model:
             if self.bundle.told == "classes":
                 self.bundle.family.encode_prompts(self.bundle, asked)
             yield from self._batches(requests, guided, every=every, at_once=drawing.batch_size)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        import torch
+
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     @property
     def scheduler(self) -> str:
@@ -113,7 +121,7 @@ class Model:
     def _guided(self, drawing: Drawing) -> _Guided:
         from aquatint.generation.beginning import begin, kept, size_for
 
-        beginning = begin(self.bundle, drawing, size=size_for(self.bundle, drawing)) if drawing.image else None
+        beginning = begin(self.bundle, drawing, size=size_for(self.bundle, drawing), precision=self._dtype) if drawing.image else None
         masked = [kept(beginning)] if beginning and beginning.mask else []
         return _Guided([*drawing.guide, *masked], beginning, is_plain=not (drawing.guide or drawing.image or drawing.scheduler))
 
@@ -125,7 +133,7 @@ class Model:
         size = at_once if isinstance(at_once, int) else self._at_once(first)
         while requests:
             try:
-                yield from guided.drawn(self.bundle, requests[:size], every=every)
+                yield from guided.drawn(self.bundle, requests[:size], every=every, precision=self._dtype)
             except (MemoryError, RuntimeError) as error:
                 if shortage(error) is None or isinstance(at_once, int) or size == 1:
                     raise
@@ -153,46 +161,65 @@ class _Guided:
     is_plain: bool
     """Then the stock pipeline draws them."""
 
-    def drawn(self, bundle: Bundle, requests: Sequence[Request], *, every: int | None) -> Iterator[Drawn]:
+    def drawn(self, bundle: Bundle, requests: Sequence[Request], *, every: int | None, precision: torch.dtype) -> Iterator[Drawn]:
         """One batch."""
         from aquatint.generation.drawing import draw
         from aquatint.generation.sampling import pictures, walk
 
         num_steps = requests[0].num_steps
         if self.is_plain and not every:
-            for picture, request in zip(draw(bundle, requests, batch_size=len(requests)), requests, strict=True):
+            for picture, request in zip(draw(bundle, requests, batch_size=len(requests), precision=precision), requests, strict=True):
                 yield Drawn(picture, request, num_steps, num_steps)
             return
-        for step in walk(bundle, requests, guidances=self.guidances, start=self.beginning.start if self.beginning else None):
+        start = self.beginning.start if self.beginning else None
+        for step in walk(bundle, requests, guidances=self.guidances, start=start, precision=precision):
             is_last = step.number == step.total
             if is_last or (every and step.number % every == 0):
                 finished = self.beginning.finished if self.beginning else lambda picture: picture
-                for picture, request in zip(pictures(bundle, step.x_0_BCHW), requests, strict=True):
+                for picture, request in zip(pictures(bundle, step.x_0_BCHW, precision=precision), requests, strict=True):
                     yield Drawn(finished(picture), request, step.number, step.total)
 
 
 @unswept()
-def load(source: str | Path = "pocket", *, family: str = "auto", cpu: bool = False) -> Model:
+def load(
+    source: str | Path = "pocket", *, family: str = "auto", precision: Literal["auto"] | Precision = "auto", cpu: bool = False
+) -> Model:  # fmt: skip
     """A run's folder, or a base: `pocket`, a diffusers folder, a .safetensors checkpoint, a Hub id; on the GPU if there is one.
 
-    Raises `BadRun` for a run that has not finished, `BadBase` where there is no model.
+    In bf16, which `auto` takes on GPUs that compute in it, weights take half the memory. Raises `BadRun` for a run that has not
+    finished, `BadBase` where there is no model.
     """
+    from aquatint.core.rounding import hold, roundable
     from aquatint.recognition import recognise
     from aquatint.training.folder import RunFolder
     from aquatint.training.objectives import end_in_noise
     from aquatint.training.settings import Train
 
+    device = _device(cpu)
+    chosen = _precision(device) if precision == "auto" else precision
     folder = RunFolder(Path(source))
     if not folder.config.is_file():
-        bundle = recognise(str(source), family).family.load(str(source)).freeze()
-        return Model(bundle.to(_device(cpu)), str(source))
-    facts, settings = folder.read_facts(), Train.read([], file=folder.config)
-    bundle = recognise(settings.base, settings.family).family.load(settings.base).freeze()
-    if settings.loss.zero_terminal_snr:
-        end_in_noise(bundle)
-    settings.method.load(bundle, folder.path / facts["file"])
-    windows = facts.get("windows", 1) if settings.images.long_captions == "join" else None
-    return Model(bundle.to(_device(cpu)), settings.base, folder.path, facts.get("trigger"), windows)
+        model = Model(recognise(str(source), family).family.load(str(source)).freeze(), str(source), precision=chosen)
+    else:
+        facts, settings = folder.read_facts(), Train.read([], file=folder.config)
+        bundle = recognise(settings.base, settings.family).family.load(settings.base).freeze()
+        if settings.loss.zero_terminal_snr:
+            end_in_noise(bundle)
+        settings.method.load(bundle, folder.path / facts["file"])
+        windows = facts.get("windows", 1) if settings.images.long_captions == "join" else None
+        model = Model(bundle, settings.base, folder.path, facts.get("trigger"), chosen, windows)
+    if chosen == "bf16":
+        for part in model.bundle.modules:
+            hold(roundable(part))
+    model.bundle.to(device)
+    return model
+
+
+def _precision(device: torch.device) -> Precision:
+    """A CPU draws in fp32, as the programs in a run's README do."""
+    from aquatint.training.precision import is_bf16_fast
+
+    return "bf16" if device.type == "cuda" and is_bf16_fast(device) else "fp32"
 
 
 def _device(is_cpu: bool) -> torch.device:

@@ -80,3 +80,12 @@ def test_where_memory_runs_out_fewer_are_drawn_at_once(model, monkeypatch):
     assert max(far(a, b) for a, b in zip(drawn, expected, strict=True)) <= 1
     with pytest.raises(RuntimeError, match="out of memory"):
         model.generate("a cat", num=3, steps=2, scheduler="ddim", batch_size=3)
+
+
+@pytest.mark.parametrize("guide", [[], ["color:teal"]])
+def test_in_bf16_weights_take_half_and_pictures_look_the_same(model, tiny_sd, guide):
+    half = aquatint.load(tiny_sd, precision="bf16", cpu=True)
+    whole, halved = (sum(p.numel() * p.element_size() for p in m.bundle.denoiser.parameters()) for m in (model, half))
+    assert halved < 0.6 * whole
+    fine, coarse = (np.array(m.generate("a cat", steps=3, guide=guide)[0], dtype=int) for m in (model, half))
+    assert 0 < np.abs(fine - coarse).mean() < 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -35,6 +35,8 @@ class Generate(Drawing):
     """Also one page with all pictures and their prompts. Not given: where there are several prompts."""
     preview: PositiveInt | None = None
     """After so many steps each, `preview.png` in the folder shows what the pictures are going to be."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 takes half the memory; `auto` takes it on GPUs that compute in it."""
     cpu: bool = False
     """Stay on the CPU even if there is a GPU."""
 
@@ -52,7 +54,7 @@ def run(config: Generate) -> Iterator[str]:
     _check_files(config)
     with unswept():
         from aquatint.model import load
-    model = load(config.model, family=config.family, cpu=config.cpu)
+    model = load(config.model, family=config.family, precision=config.precision, cpu=config.cpu)
     finished: list[Drawn] = []
     folder: Path | None = None
     for drawn in model.draw(config, prompts=asked, every=config.preview):

@@ -61,13 +61,14 @@ def size_for(bundle: Bundle, drawing: Drawing) -> tuple[int, int]:
     return across, down
 
 
-def begin(bundle: Bundle, drawing: Drawing, *, size: tuple[int, int]) -> Beginning | None:
+def begin(bundle: Bundle, drawing: Drawing, *, size: tuple[int, int], precision: torch.dtype = torch.float32) -> Beginning | None:
     """Raises `BadPicture` for files that are none."""
     if drawing.image is None:
         return None
     picture = _fitted(drawing.image, size)
-    with bundle.gathered(), torch.no_grad():
-        x_0 = bundle.family.encode_images(bundle, to_tensor(picture)[None].to(bundle.device)).mean_BCHW
+    autocast = torch.autocast(bundle.device.type, precision, enabled=precision != torch.float32)
+    with bundle.gathered(), torch.no_grad(), autocast:
+        x_0 = bundle.family.encode_images(bundle, to_tensor(picture)[None].to(bundle.device)).mean_BCHW.float()
     mask = _fitted(drawing.mask, size).convert("L") if drawing.mask else None
     strength = drawing.strength or (STRENGTH if mask is None else 1.0)
     return Beginning(picture, Start(x_0, strength), mask)
