@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aquatint.core.memory import keep_freed_memory, unswept
 from aquatint.core.request import Request
-from aquatint.errors import BadSetting, shortage
+from aquatint.errors import BadBase, BadSetting, shortage
 from aquatint.generation.settings import Drawing
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def load(
 
     device = _device(cpu)
     chosen = _precision(device) if precision == "auto" else precision
-    folder = RunFolder(Path(source))
+    folder = RunFolder(_run_of(Path(source)))
     if not folder.config.is_file():
         model = Model(recognise(str(source), family).family.load(str(source)).freeze(), str(source), precision=chosen)
     else:
@@ -213,6 +213,25 @@ def load(
             hold(roundable(part))
     model.bundle.to(device)
     return model
+
+
+def _run_of(path: Path) -> Path:
+    """The folder of the run whose result a file is; else the path. Raises `BadBase` for an adapter without its run."""
+    from aquatint.export.architectures import title_of
+    from aquatint.export.opening import header
+    from aquatint.export.reading import read
+    from aquatint.export.spelling import parse
+    from aquatint.training.folder import RunFolder
+
+    folder = RunFolder(path.parent)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return path
+    if folder.facts.is_file() and folder.config.is_file() and folder.read_facts().get("file") == path.name:
+        return folder.path
+    if any(parse(name) for name in header(path).shapes):
+        advice = f"name the base that it goes onto: aquatint generate BASE adapters={path}"
+        raise BadBase(f"{path}: this is an adapter for {title_of(read(path).architecture)}, and no model of its own; {advice}")
+    return path
 
 
 def _precision(device: torch.device) -> Precision:

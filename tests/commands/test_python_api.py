@@ -6,6 +6,7 @@ import torch
 
 import aquatint
 from aquatint import model as module
+from aquatint.cli import run
 from aquatint.families._samplers import CURVED, STRAIGHT
 from aquatint.registry import families
 
@@ -89,3 +90,17 @@ def test_in_bf16_weights_take_half_and_pictures_look_the_same(model, tiny_sd, gu
     assert halved < 0.6 * whole
     fine, coarse = (np.array(m.generate("a cat", steps=3, guide=guide)[0], dtype=int) for m in (model, half))
     assert 0 < np.abs(fine - coarse).mean() < 3
+
+
+def test_the_file_of_a_run_is_the_run(tiny_sd, photos, tmp_path):
+    run_dir = tmp_path / "run"
+    how = ["steps=1", "samples.every=0", "samples.num_steps=1", "validation.every=0", "checkpoints.every=0"]
+    assert run(["train", str(photos), f"base={tiny_sd}", "images.resolution=16", f"out={run_dir}", *how]) == 0
+    file = run_dir / "pytorch_lora_weights.safetensors"
+    loaded = aquatint.load(file, cpu=True)
+    assert loaded.run == run_dir
+    assert far(loaded.generate("a cat", steps=2)[0], aquatint.load(run_dir, cpu=True).generate("a cat", steps=2)[0]) == 0
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(file.read_bytes())
+    with pytest.raises(aquatint.AquatintError, match=r"adapter for .*generate BASE adapters="):
+        aquatint.load(alone, cpu=True)
