@@ -36,8 +36,9 @@ def root_factors(number):
     return small, number // small
 
 
-def kronecker(out, into, kernel):
+def kronecker(*shape):
     """C (rows x columns) times B A of the rest, or of one whole matrix where 2 ranks would be no smaller."""
+    out, into, kernel = shape
     (rows, rest_out), (columns, rest_in) = root_factors(out), root_factors(into)
     whole = rest_out * rest_in * kernel
     return rows * columns + (whole if max(rest_out, rest_in) <= 2 * RANK else RANK * (rest_out + rest_in * kernel))
@@ -88,7 +89,7 @@ def shapes(name, place):
     return {key: {each: tuple(p.shape) for each, p in module.named_parameters()} for key, module in named}
 
 
-def refused(name, place, variant):
+def refused(name, place, *, variant):
     """Why this is not for that model, or None."""
     if place == "convolutions" and variant == "oft" and any(kernel > 1 for _, _, kernel in MODELS[name].convolutions):
         found = [problem for part in parts_of(name, place) for problem in method_for(place, variant)._problems(part)]
@@ -117,7 +118,7 @@ def test_the_matrix_is_whole(capsys):
     """13 models x 3 places x 5 forms; what is not meant is refused, with a reason."""
     assert (len(MODELS), len(CELLS), len(MEANT)) == (13, 195, 149)
     assert {model.family for model in MODELS.values()} == set(families.names())
-    reasons = {cell: refused(*cell) for cell in CELLS if cell not in MEANT}
+    reasons = {cell: refused(*cell[:2], variant=cell[2]) for cell in CELLS if cell not in MEANT}
     assert [cell for cell, reason in reasons.items() if not reason] == []
     with capsys.disabled():
         print(f"\n{len(MEANT)} adapters of published models, {len(reasons)} refused with a reason")
@@ -158,7 +159,7 @@ def test_as_many_numbers_as_by_hand(name, place, variant):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_layers_that_are_adapted_for_real(name, place, variant):
     if (name, place, variant) not in MEANT:
-        assert refused(name, place, variant)
+        assert refused(name, place, variant=variant)
         return
     method, layers, numbers = method_for(place, variant), [], 0
     for part in parts_of(name, place):
