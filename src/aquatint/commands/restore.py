@@ -77,7 +77,7 @@ def run(config: Restore) -> Iterator[str]:
     with unswept():
         from aquatint.model import load
     model = load(config.model, family=config.family, cpu=config.cpu)
-    _check(model, wanted, config)
+    _check(model, wanted, config=config)
     for each in wanted:
         folder = _restored(each, model, config=config)
         yield f"{each.name} -> {folder}: mean.png, uncertainty.png and {config.samples} samples"
@@ -104,7 +104,7 @@ def _read(path: Path, operator: Degradation) -> Iterator[Wanted]:
         yield Wanted(name, operator.given(open_picture(entry.place)))
 
 
-def _check(model: Model, wanted: Sequence[Wanted], config: Restore) -> None:
+def _check(model: Model, wanted: Sequence[Wanted], *, config: Restore) -> None:
     bundle = model.bundle
     if bundle.autoencoder is not None and config.method not in (None, "dps"):
         raise BadSetting(f"method={config.method} needs a model on pixels, and this one's are latents; use method=dps")
