@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aquatint.core.memory import keep_freed_memory, unswept
 from aquatint.core.request import Request
-from aquatint.errors import BadBase, BadSetting, shortage
+from aquatint.errors import BadBase, BadFile, BadSetting, shortage
 from aquatint.generation.settings import Drawing
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from aquatint.core.denoising import Guidance
     from aquatint.core.family import Bundle
     from aquatint.generation.beginning import Beginning
+    from aquatint.generation.mixing import Adapter
 
 Precision = Literal["fp32", "bf16"]
+WORDS = "learned_embeds.safetensors"
 AT_ONCE = 8
 """Pictures, where the user leaves it open."""
 LARGE_PX = 256
@@ -53,6 +55,8 @@ class Model:
     """The folder of the run whose result is on the base."""
     trigger: str | None = None
     precision: Precision = "fp32"
+    _words: set[Path] = field(default_factory=set)
+    """Files of learned words that came with adapters."""
     windows: int | None = None
     """Of the text encoder, that the run's captions were read through; None where prompts end with the first."""
 
@@ -78,7 +82,8 @@ class Model:
         """
         from aquatint.generation.prompts import spelled_out
 
-        asked = [self._spelled(text) for text in (spelled_out(drawing.prompt) if prompts is None else prompts)]
+        triggers = [self.trigger, *(self._word_of(adapter) for adapter in drawing.adapters)]
+        asked = [_spelled(text, triggers) for text in (spelled_out(drawing.prompt) if prompts is None else prompts)]
         with self._as_asked(drawing, asked, further=further) as guided:
             first = self._first(drawing)
             requests = [replace(first, prompt=text, seed=drawing.seed + i) for text in asked for i in range(drawing.num)]
@@ -111,14 +116,19 @@ class Model:
     def _as_asked(self, drawing: Drawing, prompts: Sequence[str], *, further: Sequence[Guidance]) -> Iterator[_Guided]:
         """Inside, the bundle draws with the scheduler and reads as many windows as are asked for."""
         from aquatint.families._samplers import switch
+        from aquatint.generation import mixing
 
         bundle, scheduler = self.bundle, self.bundle.pipeline.scheduler
         if self.windows:
             bundle.windows = max(self.windows, *(bundle.family.num_windows(bundle, text) for text in (*prompts, drawing.negative)))
+        files = [(adapter, files_of(adapter.path)[0]) for adapter in drawing.adapters]
+        read_in = [(adapter, mixing.read(file, name=str(adapter.path))) for adapter, file in files if file]
         try:
             if drawing.scheduler:
                 switch(bundle, drawing.scheduler)
-            yield self._guided(drawing, further)
+            with mixing.mixed(bundle, read_in) as mix:
+                changes = any(adapter.schedule for adapter in drawing.adapters)
+                yield self._guided(drawing, [*further, *([mix] if changes else [])])
         finally:
             bundle.pipeline.scheduler = scheduler
 
@@ -150,11 +160,47 @@ class Model:
         side = max(request.width_px or 0, request.height_px or 0) or self.bundle.resolution_px
         return 1 if self.bundle.device.type == "cpu" and side > LARGE_PX else AT_ONCE
 
-    def _spelled(self, prompt: str) -> str:
-        """With the run's trigger in its own spelling: tokenizers ignore case, but stock pipelines look for a learned word as it stands."""
-        from aquatint.data.captions import spelled
+    def _word_of(self, adapter: Adapter) -> str | None:
+        """The trigger of an adapter's run; a learned word that belongs to it is read in. Raises as `files_of` does."""
+        from aquatint.export import embedding
 
-        return spelled(prompt, self.trigger) if self.trigger else prompt
+        _, words, trigger = files_of(adapter.path)
+        if words and words not in self._words:
+            if trigger and trigger == self.trigger:
+                why = f"has learned the word {trigger}, and so has this model"
+                raise BadSetting(f"adapters: {adapter.path} {why}; train one of them with another trigger")
+            embedding.load(self.bundle.pipeline, words)
+            self._words.add(words)
+        return trigger
+
+
+def _spelled(prompt: str, triggers: Sequence[str | None]) -> str:
+    """With triggers in their own spelling: tokenizers ignore case, but stock pipelines look for a learned word as it stands."""
+    from aquatint.data.captions import spelled
+
+    for trigger in filter(None, triggers):
+        prompt = spelled(prompt, trigger)
+    return prompt
+
+
+def files_of(path: Path) -> tuple[Path | None, Path | None, str | None]:
+    """Of an adapter or a run: the adapter, its learned word, and its trigger. Raises `BadFile`, or `BadSetting` for a whole model."""
+    from aquatint.export.opening import header
+    from aquatint.export.spelling import parse
+    from aquatint.training.folder import RunFolder
+
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        if path.is_file() and path.suffix == ".safetensors" and not any(parse(name) for name in header(path).shapes):
+            return None, path, None
+        if not path.exists():
+            raise BadFile(f"adapters: {path}: there is no such file or folder")
+        return path, None, None
+    facts = folder.read_facts()
+    file, words = path / facts["file"], path / WORDS
+    if (file / "model_index.json").is_file():
+        raise BadSetting(f"adapters: {path} is a whole model; draw with it as the model, or draw an adapter from it: aquatint extract")
+    return (None if file == words else file), (words if words.is_file() else None), facts.get("trigger")
 
 
 @dataclass(frozen=True)
@@ -212,7 +258,7 @@ def load(
             end_in_noise(bundle)
         settings.method.load(bundle, folder.path / facts["file"])
         windows = facts.get("windows", 1) if settings.images.long_captions == "join" else None
-        model = Model(bundle, settings.base, folder.path, facts.get("trigger"), chosen, windows)
+        model = Model(bundle, settings.base, folder.path, facts.get("trigger"), chosen, windows=windows)
     if chosen == "bf16":
         for part in model.bundle.modules:
             hold(roundable(part))

@@ -1,4 +1,4 @@
-"""What restoration is worth: `python tests/restoration/prove.py MODEL OUT [NUM [METHOD]]` writes the table of docs/restore.md and its picture.
+"""What restoration is worth: `python tests/restoration/prove.py MODEL OUT [NUM [METHOD]]` writes the table of docs/restore.md.
 
 MODEL is a run or base of squares of 48 px, taught as `docs/restore.md` tells. Held-out pictures, none of which anything was chosen on.
 """

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import Self
 
 from aquatint.config import Config
+from aquatint.generation.mixing import Adapter
 from aquatint.guidance.base import Guidance
 
 
@@ -32,6 +33,8 @@ class Drawing(Config):
     """Width and height in pixels. Not given: the model's own, or about that of `image`."""
     guide: tuple[Guidance, ...] = ()
     """What steers the pictures, the first of them asked first: `[color:teal, clip:an owl*0.5]`."""
+    adapters: tuple[Adapter, ...] = ()
+    """More adapters, each with a weight, on top of the model: `[runs/style:0.8, subject.safetensors]`."""
     scheduler: str | None = None
     """Another sampler: `euler`, `dpm++_karras`, `unipc`, …, or a scheduler's class in diffusers. Not given: the base's own."""
     image: Path | None = None
@@ -45,6 +48,9 @@ class Drawing(Config):
 
     @model_validator(mode="after")
     def _belongs_to_an_image(self) -> Self:
+        paths = [adapter.path for adapter in self.adapters]
+        if twice := next((path for path in paths if paths.count(path) > 1), None):
+            raise ValueError(f"adapters: {twice} is there twice; give it one weight")
         lost = [name for name in ("mask", "strength") if getattr(self, name) is not None]
         if lost and self.image is None:
             raise ValueError(f"{lost[0]} has no effect without image=PICTURE")
