@@ -9,9 +9,13 @@ _HOMES = {
     "AquatintError": "aquatint.errors",
     "Choice": "aquatint.config",
     "Config": "aquatint.config",
+    "Guidance": "aquatint.guidance.base",
+    "Model": "aquatint.model",
     "Runtime": "aquatint.training.runtime",
     "SettingsError": "aquatint.config",
     "Trainer": "aquatint.training.trainer",
+    "Wish": "aquatint.guidance.base",
+    "load": "aquatint.model",
 }
 
 

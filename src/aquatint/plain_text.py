@@ -127,13 +127,15 @@ def _settle_container(text: Plain, container: Any, *, kinds: tuple[Any, ...]) ->
             content = _Loader(text).get_single_data()
         except yaml.YAMLError:
             return str(text)
+        if isinstance(content, dict) and sequence(container) and section(item(container)):
+            content = [content]  # the only one of a list
         if isinstance(content, list if sequence(container) else dict):
             return settle(content, container)
     if str in kinds:
         return str(text)
     if int in kinds and "," not in text:
         return number_or_word(text)
-    is_list_of_text = any(map(is_text, members(item(container))))
+    is_list_of_text = any(is_text(member) or section(member) for member in members(item(container)))
     words = [text] if is_list_of_text else [Plain(word.strip()) for word in text.split(",")]
     return settle(words, container)
 

@@ -78,7 +78,7 @@ def test_pictures_alone_are_enough(
     facts = RunFolder(out).read_facts()
     assert (facts["told"], facts["file"], facts["family"]) == ("nothing", "adapter", "ddpm")
     assert "aquatint generate run\n" in (out / "README.md").read_text()
-    assert run(["generate", str(out), "num=2", f"out={tmp_path / 'ours'}", "cpu=true"]) == 0
+    assert run(["generate", str(out), "num=2", "batch_size=1", f"out={tmp_path / 'ours'}", "cpu=true"]) == 0
     ours = np.asarray(Image.open(tmp_path / "ours" / "42.png"), dtype=int)
     assert np.abs(drawn_by_the_readme(out) - ours).max() == 0
 

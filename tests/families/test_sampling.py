@@ -9,7 +9,7 @@ import torch
 
 from aquatint.core.request import Request
 from aquatint.generation.drawing import draw
-from aquatint.generation.sampling import draw_steered, walk
+from aquatint.generation.sampling import Start, draw_steered, walk
 from aquatint.registry import families
 
 TOLD = [(name, told) for name in families.names() for told in dict.fromkeys(families[name].PIPELINES.values())]
@@ -73,3 +73,17 @@ def test_every_step_is_shown():
     steps = list(walk(tiny("sd", "text"), [Request("a cat", 1, num_steps=5)]))
     assert [(step.number, step.total) for step in steps] == [(number, 5) for number in range(1, 6)]
     assert all(torch.isfinite(step.x_0_BCHW).all() for step in steps)
+
+
+@pytest.mark.parametrize("name", ["DDIM", "EulerDiscrete", "HeunDiscrete", "DPMSolverMultistep", "UniPCMultistep"])
+def test_from_a_picture_it_draws_as_the_stock_pipeline_for_that(name):
+    bundle = tiny("sd", "text")
+    kind = getattr(diffusers, f"{name}Scheduler")
+    bundle.pipeline.scheduler = kind.from_config(bundle.pipeline.scheduler.config)
+    x_0 = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(9))
+    parts = {**bundle.pipeline.components, "requires_safety_checker": False}
+    stock = diffusers.StableDiffusionImg2ImgPipeline(**parts)
+    told = {"prompt": "a cat", "image": x_0, "strength": 0.55, "guidance_scale": 3.0, "num_inference_steps": 8}
+    (expected,) = stock(**told, generator=torch.Generator().manual_seed(3)).images
+    (ours,) = draw_steered(bundle, [Request("a cat", 3, num_steps=8, scale=3.0)], start=Start(x_0, 0.55))
+    assert np.abs(np.array(expected, dtype=int) - np.array(ours, dtype=int)).max() <= 1

@@ -4,132 +4,132 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
-from aquatint.config import Config
 from aquatint.core.memory import unswept
-from aquatint.errors import BadSetting
+from aquatint.errors import BadFile
+from aquatint.generation.settings import Drawing
 
 if TYPE_CHECKING:
-    import torch
+    from aquatint.core.request import Request
+    from aquatint.model import Drawn, Model
 
-    from aquatint.core.family import Bundle
+PLACES = ("model", "out", "cpu", "sheet", "preview", "again")
+"""Settings that say nothing of what a picture shows but where it comes from and where it goes."""
 
 
-class Generate(Config):
+class Generate(Drawing):
     model: str = "pocket"
     """A run folder, or a base model: `pocket`, a diffusers folder, a .safetensors checkpoint, a Hub id."""
-    prompt: str = ""
-    """What to draw: a text; for a base of classes the name of one, or its number."""
-    negative: str = ""
-    """What to keep away from."""
-    num: PositiveInt = 1
-    """How many pictures; their seeds count up from `seed`."""
-    seed: int = Field(42, ge=0)
-    """Names the first picture: the same seed draws the same picture, alone or among others."""
-    steps: PositiveInt = 30
-    """Denoising steps."""
-    scale: float = Field(5.0, ge=0)
-    """Guidance scale: how strongly the pictures follow the prompt."""
-    size: tuple[PositiveInt, PositiveInt] | None = None
-    """Width and height in pixels. Not given: the model's own."""
+    prompts: Path | None = None
+    """A text file with a prompt in each line, in place of `prompt`."""
     family: str = "auto"
     """Architecture of a base model; `auto` finds it in its files, and a run knows its own."""
+    again: Path | None = None
+    """A picture that was drawn by this command: its settings are taken, beneath those given beside."""
     out: Path | None = None
     """Folder for the pictures. Not given: `pictures` in the run's folder, or here."""
+    sheet: bool | None = None
+    """Also one page with all pictures and their prompts. Not given: where there are several prompts."""
+    preview: PositiveInt | None = None
+    """After so many steps each, `preview.png` in the folder shows what the pictures are going to be."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 takes half the memory; `auto` takes it on GPUs that compute in it."""
     cpu: bool = False
     """Stay on the CPU even if there is a GPU."""
 
-    main: ClassVar = ("model", "prompt", "negative", "num", "seed", "steps", "scale", "size", "out")
+    aliases: ClassVar = {"from": "again"}
+    main: ClassVar = ("model", "prompt", "negative", "num", "seed", "steps", "scale", "size", "guide", "image", "again", "out")
     positional: ClassVar = ("model",)
 
 
 def run(config: Generate) -> Iterator[str]:
-    """Yields a line for each picture. Raises `BadRun` or `BadBase`."""
+    """Yields a line for each picture. Raises `BadRun`, `BadBase`, `BadFile` or `BadSetting`."""
+    from aquatint.generation.prompts import from_file, spelled_out
+
+    config = _as_before(config)
+    asked = from_file(config.prompts) if config.prompts else spelled_out(config.prompt)
+    _check_files(config)
     with unswept():
-        from aquatint.core.request import Request
-        from aquatint.generation.drawing import draw, png_info
-    bundle, base, adapter = _load(config)
-    prompt = _spelled(config.prompt, adapter)
-    bundle.to(_device(config.cpu))
-    width, height = config.size or (None, None)
-    shared = {"num_steps": config.steps, "scale": config.scale, "negative": config.negative, "width_px": width, "height_px": height}
-    requests = [Request(prompt, config.seed + index, **shared) for index in range(config.num)]  # type: ignore[arg-type]
-    if bundle.told != "text":  # what it would not listen to is told before a folder is made
-        bundle.family.asked(bundle, requests)
-        bundle.family.encode_prompts(bundle, [prompt])
-    folder = _folder(config, adapter)
-    scheduler = type(bundle.pipeline.scheduler).__name__
-    for picture, request in zip(draw(bundle, requests), requests, strict=True):
-        path = _free_path(folder, request.seed)
-        picture.save(path, pnginfo=png_info(request, base=base, adapter=adapter, scheduler=scheduler))
-        yield f"{path}  seed {request.seed}"
+        from aquatint.model import load
+    model = load(config.model, family=config.family, precision=config.precision, cpu=config.cpu)
+    finished: list[Drawn] = []
+    folder: Path | None = None
+    for drawn in model.draw(config, prompts=asked, every=config.preview):
+        folder = folder or _folder(config, model)
+        if drawn.is_finished:
+            path = _free(folder / _name(drawn.request.seed, number=len(finished) // config.num + 1, is_one=len(asked) == 1))
+            drawn.picture.save(path, pnginfo=_info(config, model, request=drawn.request))
+            finished.append(drawn)
+            yield f"{path}  seed {drawn.request.seed}" + (f"  {drawn.request.prompt}" if len(asked) > 1 else "")
+        else:
+            drawn.picture.save(folder / "preview.png")
+            yield f"{folder / 'preview.png'}  step {drawn.step} of {drawn.num_steps}"
+    if folder and (config.sheet or (config.sheet is None and len(asked) > 1)):
+        yield f"{_sheet(config, finished, folder=folder)}  all of them"
 
 
-def _load(config: Generate) -> tuple[Bundle, str, str | None]:
-    """The model ready to draw, its base, and the run's folder if it is one."""
-    from aquatint.recognition import recognise
-    from aquatint.registry import families
-    from aquatint.training.folder import RunFolder
-    from aquatint.training.objectives import end_in_noise
-    from aquatint.training.settings import Train
+def _as_before(config: Generate) -> Generate:
+    """The settings of `again`, beneath what the user has said beside it."""
+    from aquatint.generation.metadata import read_settings
 
-    folder = RunFolder(Path(config.model))
-    if not folder.config.is_file():
-        family = recognise(config.model, config.family).family
-        _check_size(config, family.pixel_multiple)
-        return family.load(config.model).freeze(), config.model, None
-    facts, settings = folder.read_facts(), Train.read([], file=folder.config)
-    family = families[settings.family]
-    _check_size(config, family.pixel_multiple)
-    bundle: Bundle = family.load(settings.base).freeze()
-    if settings.loss.zero_terminal_snr:
-        end_in_noise(bundle)
-    settings.method.load(bundle, folder.path / facts["file"])
-    if settings.images.long_captions == "join":
-        bundle.windows = max(facts.get("windows", 1), *(family.num_windows(bundle, text) for text in (config.prompt, config.negative)))
-    return bundle, settings.base, str(folder.path)
+    if config.again is None:
+        return config
+    known = {name: value for name, value in read_settings(config.again).items() if name in Generate.model_fields}
+    said = {name: getattr(config, name) for name in config.model_fields_set}
+    return Generate.from_tree({**known, **said, "again": None})
 
 
-def _spelled(prompt: str, adapter: str | None) -> str:
-    """With the run's trigger in its own spelling: tokenizers ignore case, but stock pipelines look for a learned word as it stands."""
-    from aquatint.data.captions import spelled
-    from aquatint.training.folder import RunFolder
-
-    trigger = RunFolder(Path(adapter)).read_facts().get("trigger") if adapter else None
-    return spelled(prompt, trigger) if trigger else prompt
-
-
-def _check_size(config: Generate, multiple: int) -> None:
-    if config.size and any(side % multiple for side in config.size):
-        raise BadSetting(f"size={list(config.size)}: both sides must be multiples of {multiple}, as this model's networks need")
+def _check_files(config: Generate) -> None:
+    """Before a model is loaded."""
+    for name in ("image", "mask"):
+        path = getattr(config, name)
+        if path is not None and not path.is_file():
+            raise BadFile(f"{name}={path}: there is no such file")
 
 
-def _device(is_cpu: bool) -> torch.device:
-    import torch
+def _info(config: Generate, model: Model, *, request: Request) -> Any:
+    """As settings it says what this one picture needs."""
+    from aquatint.generation.metadata import png_info
 
-    from aquatint.core.memory import keep_freed_memory
-
-    if not is_cpu and torch.cuda.is_available():
-        return torch.device("cuda")
-    if not is_cpu and torch.backends.mps.is_available():
-        return torch.device("mps")
-    keep_freed_memory()
-    return torch.device("cpu")
+    one = {"prompt": request.prompt, "seed": request.seed, "num": 1, "prompts": None}
+    settings = {**config.model_dump(mode="json", exclude=set(PLACES)), **one, "model": config.model}
+    run = str(model.run) if model.run else None
+    return png_info(request, base=model.base, adapter=run, scheduler=config.scheduler or model.scheduler, settings=settings)
 
 
-def _folder(config: Generate, adapter: str | None) -> Path:
-    folder = config.out or (Path(adapter) / "pictures" if adapter else Path("pictures"))
+def _sheet(config: Generate, drawn: list[Drawn], *, folder: Path) -> Path:
+    """Two pairs of braces are rows and columns; else a row for each prompt."""
+    from aquatint.generation.prompts import grid
+    from aquatint.generation.sheet import sheet
+
+    titles = None if config.prompts or config.num > 1 else grid(config.prompt)
+    prompts = list(dict.fromkeys(each.request.prompt for each in drawn))
+    across = len(titles[1]) if titles else config.num
+    rows = [[each.picture for each in drawn[start : start + across]] for start in range(0, len(drawn), across)]
+    columns = titles[1] if titles else [f"seed {config.seed + i}" for i in range(config.num)]
+    path = _free(folder / "sheet.png")
+    sheet(rows, row_titles=titles[0] if titles else prompts, column_titles=columns).save(path)
+    return path
+
+
+def _folder(config: Generate, model: Model) -> Path:
+    folder = config.out or (model.run / "pictures" if model.run else Path("pictures"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _free_path(folder: Path, seed: int) -> Path:
+def _name(seed: int, *, number: int, is_one: bool) -> str:
+    """By seed; of several prompts by the prompt's number too."""
+    return f"{seed}.png" if is_one else f"{number:03}-{seed}.png"
+
+
+def _free(wanted: Path) -> Path:
     """A name that no picture has yet: nothing is written over."""
-    path, count = folder / f"{seed}.png", 1
+    path, count = wanted, 1
     while path.exists():
         count += 1
-        path = folder / f"{seed}-{count}.png"
+        path = wanted.with_name(f"{wanted.stem}-{count}{wanted.suffix}")
     return path

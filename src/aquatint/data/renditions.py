@@ -56,6 +56,17 @@ def renditions(written: str | None, images: Images, *, name: str, trigger: str |
     return ordered[:1] if len(set(ordered)) == 1 else ordered
 
 
+def alternatives(text: str, *, most: int) -> list[str] | None:
+    """Every text that braces stand for, the last ones changing fastest; None where there are more than `most`."""
+    tree = _tree(text)
+    return None if _num_combinations(tree) > most else [_tidied(said, tree) for _, said in _combinations(tree)]
+
+
+def axes(text: str) -> list[list[str]]:
+    """What each pair of outermost braces stands for, in order."""
+    return [[said for _, said in _combinations([part])] for part in _tree(text) if not isinstance(part, str)]
+
+
 def _parsed(written: str | None, images: Images) -> Said:
     """A caption as text and choices between alternatives."""
     if images.caption_lines == "join":

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from PIL.PngImagePlugin import PngInfo
 
 from aquatint.core.family import Bundle
 from aquatint.core.request import Request
@@ -20,16 +19,6 @@ def draw(bundle: Bundle, requests: Sequence[Request], *, batch_size: int = 1, pr
 def draw_latents(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype = torch.float32) -> torch.Tensor:
     """The same before the autoencoder: (B, C, H, W), in the units that the network is trained on."""
     return bundle.family.drawn_latents(bundle, lambda form: _run(bundle, requests, precision=precision, output_type=form))
-
-
-def png_info(request: Request, *, base: str, adapter: str | None, scheduler: str) -> PngInfo:
-    """PNG text chunks that say how the picture was made."""
-    info = PngInfo()
-    facts = {**vars(request), "base": base, "adapter": adapter, "scheduler": scheduler, "software": "aquatint"}
-    for name, value in facts.items():
-        if value not in (None, ""):
-            info.add_itxt(name, str(value))
-    return info
 
 
 def _run(bundle: Bundle, requests: Sequence[Request], *, precision: torch.dtype, output_type: str) -> Any:

@@ -49,21 +49,20 @@ def walk(
     """Yields every step of one batch. The requests agree in all but prompt, negative prompt and seed."""
     first, device, pipeline = requests[0], bundle.device, bundle.pipeline
     shape, process = bundle.shape(first.width_px, first.height_px), bundle.objective.process
-    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    with bundle.gathered(), autocast:
+    with bundle.gathered(), _autocast(bundle, precision):
         told = bundle.family.conditions(bundle, requests)
-        scene = scene_of(bundle, requests, told=told)
+        scene = scene_of(bundle, requests, told=told, precision=precision)
         denoise = fold(_begun(told, guidances), scene.told, scene=scene)
     bundle.family.set_steps(bundle, first.num_steps, shape=shape)
     scheduler, generators = pipeline.scheduler, [torch.Generator().manual_seed(request.seed) for request in requests]
     noise = torch.cat([torch.randn((1, *shape), generator=generator) for generator in generators]).to(device)
-    timesteps = scheduler.timesteps[_first_step(scheduler, start) :]
+    timesteps = scheduler.timesteps[_first_step(scheduler, first.num_steps, start=start) :]
     z = _beginning(scheduler, timesteps, noise=noise, start=start, process=process)
     how = _step_arguments(scheduler, generators)
     for number, timestep in enumerate(timesteps, start=1):
         t_B = process.time(timestep.float()).to(device).expand(len(requests))
         x_t = _scaled(scheduler, z, timestep=timestep)
-        with bundle.gathered(), autocast:
+        with bundle.gathered(), _autocast(bundle, precision):
             x_0 = denoise(x_t, t_B)
         output = to_output(process, bundle.objective.prediction, x_0=x_0.to(x_t.dtype), x_t=x_t, t=t_B)
         z = scheduler.step(output, timestep, z, **how).prev_sample
@@ -74,19 +73,19 @@ def draw_steered(bundle: Bundle, requests: Sequence[Request], *, batch_size: int
     """Yields one picture for each request, in order; `how` as for `walk`."""
     for begin in range(0, len(requests), batch_size):
         *_, last = walk(bundle, requests[begin : begin + batch_size], **how)
-        yield from pictures(bundle, last.x_0_BCHW)
+        yield from pictures(bundle, last.x_0_BCHW, precision=how.get("precision", torch.float32))
 
 
 @torch.no_grad()
-def pictures(bundle: Bundle, x_0_BCHW: Tensor) -> list[Image]:
+def pictures(bundle: Bundle, x_0_BCHW: Tensor, *, precision: torch.dtype = torch.float32) -> list[Image]:
     """The network's units to 8-bit pictures, as stock pipelines make them."""
-    with bundle.gathered():
+    with bundle.gathered(), _autocast(bundle, precision):
         pixels = bundle.family.decode_latents(bundle, x_0_BCHW)
     bytes_BHWC = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [fromarray(array) for array in bytes_BHWC]
 
 
-def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions) -> Scene:
+def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions, precision: torch.dtype = torch.float32) -> Scene:
     """What guidances may know of a batch."""
     objective, family, first = bundle.objective, bundle.family, requests[0]
 
@@ -94,7 +93,7 @@ def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions) -
         return family.decode_latents(bundle, x_0)
 
     def encode(pixels: Tensor) -> Tensor:
-        with torch.no_grad(), bundle.gathered():
+        with torch.no_grad(), bundle.gathered(), _autocast(bundle, precision):
             return family.encode_images(bundle, pixels.to(bundle.device)).mean_BCHW
 
     width, height = first.width_px or bundle.resolution_px, first.height_px or bundle.resolution_px
@@ -112,18 +111,22 @@ def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions) -
     return Scene(objective, decode, encode, (width, height), seeds, alone, both)
 
 
+def _autocast(bundle: Bundle, precision: torch.dtype) -> torch.autocast:
+    return torch.autocast(bundle.device.type, precision, enabled=precision != torch.float32)
+
+
 def _begun(told: Conditions, guidances: Sequence[Guidance]) -> list[Guidance]:
     """The scale that the stock pipeline would draw with comes first, unless the user has put its guidance in a place of its own."""
     is_placed = told.against is None or any(isinstance(guidance, ClassifierFree) for guidance in guidances)
     return [*guidances] if is_placed else [ClassifierFree(scale=told.scale), *guidances]
 
 
-def _first_step(scheduler: Any, start: Start | None) -> int:
-    """The share of steps that is left out, as in diffusers' img2img pipelines. Some schedulers call the network twice a step."""
+def _first_step(scheduler: Any, num_steps: int, *, start: Start | None) -> int:
+    """The share of steps that is left out, as in diffusers' img2img pipelines; some schedulers call the network twice a step."""
     if start is None:
         return 0
-    total, order = len(scheduler.timesteps), getattr(scheduler, "order", 1)
-    first = min(total - round(total * start.strength) // order * order, total - 1)
+    left_out = num_steps - max(1, int(num_steps * start.strength))
+    first: int = left_out * getattr(scheduler, "order", 1)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     return first

@@ -14,7 +14,8 @@ from aquatint.core.fingerprint import identity
 from aquatint.core.request import Request
 from aquatint.data.cache import TensorCache, entry_key
 from aquatint.data.records import ImageRecord
-from aquatint.generation.drawing import draw, png_info
+from aquatint.generation.drawing import draw
+from aquatint.generation.metadata import png_info
 from aquatint.training.events import Sampled
 from aquatint.training.folder import RunFolder
 from aquatint.training.settings import Samples
