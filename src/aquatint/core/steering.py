@@ -41,20 +41,19 @@ def rescaled(x_0: Tensor, given: Tensor, *, x_t: Tensor, t: Tensor, objective: O
 def nudged(
     denoise: Denoiser, loss: Loss, *, scene: Scene, scale: float, is_through: bool, is_bounded: bool = True
 ) -> Denoiser:  # fmt: skip
-    """x_0 moved down the gradient of a loss, in units that mean the same for every model, size and noise level.
+    """x_0 moved down the gradient of a loss, in units that mean the same for every model, size and number of steps.
 
-    The direction is that of Cov(x_0 | x_t) grad L where the gradient goes through the denoiser (Chung et al. 2023, with Tweedie's
-    formula), of grad L on the estimate where it does not (as Yu et al. 2023). The step is `scale` times the standard deviation
-    that x_0 still has, but ends where the loss would be zero if it were linear (Polyak 1969): the loss's own units cancel. Without
-    that end where `is_bounded` is false, and where a loss is below zero.
+    By Cov(x_0 | x_t) g, as a likelihood with the gradient g would (Chung et al. 2023, with Tweedie's formula), where g is that of the
+    loss brought to the size `scale` in the root mean square, so that the loss's own units cancel: data of unit variance moves by
+    `scale` standard deviations in all. The step ends where the loss would be zero if it were linear (Polyak 1969). Where there is
+    no such end, as `is_bounded` is false or a loss below zero, it ends at `scale` standard deviations of what is still open.
     """
 
     def guided(x_t: Tensor, t: Tensor) -> Tensor:
-        x_0, downhill, slope, losses = _downhill(denoise, loss, x_t=x_t, t=t, scene=scene, is_through=is_through)
-        size = downhill.flatten(1).square().mean(1).sqrt()
-        furthest = scale * spread(scene.objective.process, t) / size
-        to_zero = torch.where((slope > 0) & (losses >= 0), losses / slope, furthest) if is_bounded else furthest
-        length = torch.where(size > 0, torch.minimum(furthest, to_zero), torch.zeros_like(size))
+        x_0, gradient, downhill, losses = _downhill(denoise, loss, x_t=x_t, t=t, scene=scene, is_through=is_through)
+        slope, open_ = _dot(gradient, downhill), scale * spread(scene.objective.process, t) / _size(downhill)
+        end = torch.where(losses >= 0, losses / slope, open_) if is_bounded else open_
+        length = torch.where(slope > 0, torch.minimum(scale / _size(gradient), end), 0.0)
         return x_0 - expand(length, x_0) * downhill
 
     return guided
@@ -107,24 +106,14 @@ class Tilted:
             pixels = _exact(self.scene.decode(x_0))
             return torch.stack([term.scale * term.loss(pixels) for term in terms]).sum(0)
 
-        is_inner = x_t.requires_grad
-        x_t, x_0 = _estimate(self.denoise, x_t=x_t, t=t, scene=self.scene, is_through=self.is_through)
+        x_0, covariance = looked(self.denoise, x_t=x_t, t=t, scene=self.scene, is_through=self.is_through)
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention cannot be differentiated twice
             seen = x_0.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(losses(seen).sum(), seen, create_graph=True)
-            way, square = shift(gradient.detach(), self._covariance(x_t, x_0, t=t), curvature=_curvature(gradient, seen))
+            way, square = shift(gradient.detach(), covariance, curvature=_curvature(gradient, seen))
         with torch.no_grad():
             share = _mean_along(lambda share: losses(x_0 - expand(share, x_0) * way), square)
-        return (x_0 if is_inner else x_0.detach()) - expand(share, x_0) * way
-
-    def _covariance(self, x_t: Tensor, x_0: Tensor, *, t: Tensor) -> Product:
-        """Cov(x_0 | x_t) times a vector."""
-        process = self.scene.objective.process
-        if not (self.is_through and _says_something(process, t)):
-            variance = expand(spread(process, t).square(), x_0)
-            return lambda vector: variance * vector
-        factor = expand(covariance_factor(process, t), x_0)
-        return lambda vector: factor * torch.autograd.grad(x_0, x_t, vector, retain_graph=True)[0].to(vector)
+        return x_0 - expand(share, x_0) * way
 
 
 def _mean_along(losses: Callable[[Tensor], Tensor], square: Tensor) -> Tensor:
@@ -163,39 +152,51 @@ def covariance_factor(process: NoiseProcess, t: Tensor) -> Tensor:
     return process.sigma(t).square() / process.alpha(t)
 
 
+def looked(denoise: Denoiser, *, x_t: Tensor, t: Tensor, scene: Scene, is_through: bool) -> tuple[Tensor, Product]:
+    """x_0, and Cov(x_0 | x_t) times a vector: by the Jacobian of what is said with the prompt, or as of data of unit variance.
+
+    The Jacobian of a denoiser that is steered is no covariance: at a scale of 5 it is 5 times one, less 4 times another.
+    """
+    process, is_inner = scene.objective.process, x_t.requires_grad
+    if not is_through or float(process.alpha(t[:1])) <= LEAST_ALPHA:
+        x_0 = denoise(x_t, t)
+        variance = expand(spread(process, t).square(), x_0)
+        return x_0, lambda vector: variance * vector
+    with torch.enable_grad():
+        leaf = x_t.detach().requires_grad_()
+        said = scene.told(leaf, t)
+    x_0 = said.detach() if denoise is scene.told and not is_inner else denoise(x_t, t)
+    factor = expand(covariance_factor(process, t), x_0)
+    return x_0, lambda vector: factor * torch.autograd.grad(said, leaf, vector.to(said), retain_graph=True)[0].to(x_0)
+
+
 def _downhill(
     denoise: Denoiser, loss: Loss, *, x_t: Tensor, t: Tensor, scene: Scene, is_through: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x_0; Cov(x_0 | x_t) grad L; how fast the loss falls along that, (B,); the losses, (B,)."""
-    process, is_inner = scene.objective.process, x_t.requires_grad
-    x_t, x_0 = _estimate(denoise, x_t=x_t, t=t, scene=scene, is_through=is_through)
-    is_through = is_through and _says_something(process, t)
+    """x_0; grad L on it; Cov(x_0 | x_t) grad L; the losses, (B,).
+
+    Where the network's covariance would lead up the loss, as no true one does, that of data of unit variance takes its place.
+    """
+    x_0, covariance = looked(denoise, x_t=x_t, t=t, scene=scene, is_through=is_through)
     with torch.enable_grad():
-        looked_at = x_0 if is_through else x_0.detach().requires_grad_()
-        losses = loss(_exact(scene.decode(looked_at)))
-        sources = [looked_at, x_t] if is_through else [looked_at]
-        gradient, *deeper = torch.autograd.grad(losses.sum(), sources, retain_graph=is_inner)
-    gradient = gradient.to(x_0.dtype)
-    if is_through:
-        downhill = expand(covariance_factor(process, t), x_0) * deeper[0].to(x_0.dtype)
-    else:
-        downhill = expand(spread(process, t).square(), x_0) * gradient
-    slope = (gradient * downhill).flatten(1).sum(1)
-    return x_0 if is_inner else x_0.detach(), downhill, slope, losses.detach()
-
-
-def _estimate(denoise: Denoiser, *, x_t: Tensor, t: Tensor, scene: Scene, is_through: bool) -> tuple[Tensor, Tensor]:
-    """x_t and x_0, with the graph between them where the gradient goes through the denoiser, or somebody outside asks for it."""
-    is_inner, is_through = x_t.requires_grad, is_through and _says_something(scene.objective.process, t)
-    with torch.set_grad_enabled(is_through or is_inner):
-        x_t = x_t if is_inner or not is_through else x_t.detach().requires_grad_()
-        return x_t, denoise(x_t, t)
-
-
-def _says_something(process: NoiseProcess, t: Tensor) -> bool:
-    return float(process.alpha(t[:1])) > LEAST_ALPHA
+        seen = x_0.detach().requires_grad_()
+        losses = loss(_exact(scene.decode(seen)))
+        (gradient,) = torch.autograd.grad(losses.sum(), seen)
+    downhill = covariance(gradient)
+    plain = expand(spread(scene.objective.process, t).square(), x_0) * gradient
+    downhill = torch.where(expand(_dot(gradient, downhill), x_0) > 0, downhill, plain)
+    return x_0, gradient, downhill, losses.detach()
 
 
 def _exact(pixels: Tensor) -> Tensor:
     """Decoders answer in half precision under autocast, in which the mean of a picture is lost."""
     return pixels.float() if pixels.element_size() < 4 else pixels
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1)
+
+
+def _size(vector: Tensor) -> Tensor:
+    """(B,): root mean square."""
+    return vector.flatten(1).square().mean(1).sqrt()
