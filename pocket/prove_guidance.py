@@ -2,7 +2,8 @@
 
 *color*: things without a place, moved to one of four colours. How far the mean colour comes towards it, and whether an independent judge
 still sees the thing. *clip*: nothing is said to the model; the text is a caption of its world, and CLIP and the judge are asked what
-was drawn. Settings are those of the guidance and go above the recipes. Writes `OUT_DIR/guidance.md`, a table with 95 % intervals, and a
+was drawn. The guidance is as it comes, but for the settings
+that are given. Writes `OUT_DIR/guidance.md`, a table with 95 % intervals, and a
 picture for each. The judge never steers.
 """
 
@@ -27,7 +28,6 @@ from aquatint.generation.sheet import sheet
 from aquatint.guidance.base import Guidance
 
 COLOURS = ("teal", "crimson", "gold", "navy")
-RECIPES: Mapping[str, Mapping[str, Any]] = {"color": {"scale": 1.0}, "clip": {"scale": 1.0}}
 NUM, STEPS, AT_ONCE = 96, 20, 8
 """Pictures of each proof; a caption or a colour has `AT_ONCE` of them in a row."""
 FIRST_SEED = 7000
@@ -55,7 +55,7 @@ def color(world: World, bundle: Bundle, *, num: int, settings: Mapping[str, Any]
     """*way*: share of the way from the mean colour without guidance to the target; *thing* before and after: seen by the judge."""
     asked = things(world, num)
     colours = [COLOURS[start // AT_ONCE % len(COLOURS)] for start in range(0, num, AT_ONCE)]
-    guide = [{"kind": "color", **RECIPES["color"], **settings, "target": colour} for colour in colours]
+    guide = [{"kind": "color", **settings, "target": colour} for colour in colours]
     plain, steered = (drawn(bundle, asked, guide=each, scale=Request.scale) for each in ([], guide))
     targets = torch.tensor([getrgb(colours[index // AT_ONCE]) for index in range(num)]) / 127.5 - 1
     before, after = (pixels_of(pictures).mean((2, 3)) for pictures in (plain, steered))
@@ -71,7 +71,7 @@ def clip(world: World, bundle: Bundle, *, num: int, settings: Mapping[str, Any])
     groups = max(1, num // AT_ONCE)
     texts = questions(phrases[3 :: max(1, len(phrases) // groups)][:groups], world.places, num=groups, seed=0)
     asked = [Question("", text.thing, text.place, FIRST_SEED + i * AT_ONCE + j) for i, text in enumerate(texts) for j in range(AT_ONCE)]
-    guide = [{"kind": "clip", **RECIPES["clip"], **settings, "text": text.prompt} for text in texts]
+    guide = [{"kind": "clip", **settings, "text": text.prompt} for text in texts]
     plain, steered = (drawn(bundle, asked, guide=each, scale=1.0) for each in ([], guide))
     captions = [f"{phrase} {place}" for phrase, _ in phrases for place in world.places]
     wanted = torch.tensor([captions.index(texts[index // AT_ONCE].prompt) for index in range(len(asked))])

@@ -69,11 +69,11 @@ class Wish(Guidance):
     A guidance of your own is a subclass with a `loss`.
     """
 
-    scale: float = Field(0.5, ge=0)
-    """How far each look may move what is expected, in standard deviations of what is still open: the same for every model, size
-    and number of steps. Never further than to where the loss would be zero."""
+    scale: float = Field(1.0, ge=0)
+    """How strongly it steers: to this size the gradient of the wish is brought before it moves what is expected, so that it means the
+    same for every loss, model, size and number of steps. Never further than to where the loss would be zero."""
     units: Literal["spread", "likelihood"] = "spread"
-    """What `scale` counts in: `spread` as said there; `likelihood` takes scale times the loss as the negative logarithm of how
+    """What `scale` counts in: `spread`, standard deviations of the data, as said there; `likelihood` takes scale times the loss as the negative logarithm of how
     likely the wish is met, and draws what is expected then: exact for losses linear or quadratic in the picture, and dearer."""
     through: Literal["denoiser", "estimate"] = "denoiser"
     """Whose gradient: `denoiser` asks what the network would make of a change, at the cost of a backward pass through it;

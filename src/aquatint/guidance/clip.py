@@ -33,8 +33,11 @@ class Clip(Wish, kind="clip"):
     """A picture that it shall be like in what it shows, instead of a text."""
     model: str = "pocket"
     """A CLIPModel folder or Hub id, like `openai/clip-vit-base-patch32`. `pocket` ships, and knows the embedded model's world alone."""
-    cutouts: int = Field(0, ge=0, le=256)
-    """How many pieces of the picture are looked at beside the whole: steadier for large pictures, and as many times dearer."""
+    cutouts: int = Field(2, ge=0, le=256)
+    """How many pieces of the picture are looked at beside the whole, at every step others: what is drawn then shows the wish to other eyes
+    too, and CLIP has as many times more to do."""
+    scale: float = Field(2.0, ge=0)
+    """As for every wish. There is no end to likeness, so each look goes as far as this allows."""
 
     by: ClassVar = "text"
 
@@ -54,6 +57,11 @@ class Clip(Wish, kind="clip"):
     def _is_somewhere(cls, model: str) -> str:
         _models.place(model)
         return model
+
+    @property
+    def is_bounded(self) -> bool:
+        """No picture is a text."""
+        return False
 
     def losses(self, scene: Scene) -> Loss:
         from aquatint.guidance._clip import ClipEncoder
