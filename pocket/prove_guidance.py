@@ -2,9 +2,8 @@
 
 *color*: things without a place, moved to one of four colours. How far the mean colour comes towards it, and whether an independent judge
 still sees the thing. *clip*: nothing is said to the model; the text is a caption of its world, and CLIP and the judge are asked what
-was drawn. The guidance is as it comes, but for the settings
-that are given. Writes `OUT_DIR/guidance.md`, a table with 95 % intervals, and a
-picture for each. The judge never steers.
+was drawn. The guidance is as it comes, but for the settings that are given. Writes `OUT_DIR/guidance.md`, a table with 95 % intervals,
+and a picture for each. The judge never steers.
 """
 
 import sys
