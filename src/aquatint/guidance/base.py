@@ -73,8 +73,9 @@ class Wish(Guidance):
     """How strongly it steers: to this size the gradient of the wish is brought before it moves what is expected, so that it means the
     same for every loss, model, size and number of steps. Never further than to where the loss would be zero."""
     units: Literal["spread", "likelihood"] = "spread"
-    """What `scale` counts in: `spread`, standard deviations of the data, as said there; `likelihood` takes scale times the loss as the negative logarithm of how
-    likely the wish is met, and draws what is expected then: exact for losses linear or quadratic in the picture, and dearer."""
+    """What `scale` counts in. `spread`: standard deviations of the data, as said there. `likelihood` takes scale times the loss as the
+    negative logarithm of how likely the wish is met, and draws what is expected then: exact for losses linear or quadratic in the
+    picture, and dearer."""
     through: Literal["denoiser", "estimate"] = "denoiser"
     """Whose gradient: `denoiser` asks what the network would make of a change, at the cost of a backward pass through it;
     `estimate` moves the expected picture itself, cheaper and with less regard to what looks right."""
