@@ -67,15 +67,19 @@ class Model:
         """The same one by one, and on the way, after `every` so many steps, what they are going to be."""
         return self.draw(Drawing.from_tree({"prompt": prompt, **settings}), every=every)
 
-    def draw(self, drawing: Drawing, *, prompts: Sequence[str] | None = None, every: int | None = None) -> Iterator[Drawn]:
+    def draw(
+        self, drawing: Drawing, *, prompts: Sequence[str] | None = None, every: int | None = None, further: Sequence[Guidance] = ()
+    ) -> Iterator[Drawn]:  # fmt: skip
         """All pictures of each prompt, in order; with `every` previews too. `prompts` take the place of the drawing's own.
+
+        `further` guidances come after the drawing's.
 
         Raises before anything is drawn.
         """
         from aquatint.generation.prompts import spelled_out
 
         asked = [self._spelled(text) for text in (spelled_out(drawing.prompt) if prompts is None else prompts)]
-        with self._as_asked(drawing, asked) as guided:
+        with self._as_asked(drawing, asked, further=further) as guided:
             first = self._first(drawing)
             requests = [replace(first, prompt=text, seed=drawing.seed + i) for text in asked for i in range(drawing.num)]
             self.bundle.family.asked(self.bundle, requests)  # what it would not listen to is told before a folder is made
@@ -104,7 +108,7 @@ class Model:
         return Request(drawing.prompt, drawing.seed, drawing.steps, drawing.scale, drawing.negative, width, height)
 
     @contextmanager
-    def _as_asked(self, drawing: Drawing, prompts: Sequence[str]) -> Iterator[_Guided]:
+    def _as_asked(self, drawing: Drawing, prompts: Sequence[str], *, further: Sequence[Guidance]) -> Iterator[_Guided]:
         """Inside, the bundle draws with the scheduler and reads as many windows as are asked for."""
         from aquatint.families._samplers import switch
 
@@ -114,16 +118,17 @@ class Model:
         try:
             if drawing.scheduler:
                 switch(bundle, drawing.scheduler)
-            yield self._guided(drawing)
+            yield self._guided(drawing, further)
         finally:
             bundle.pipeline.scheduler = scheduler
 
-    def _guided(self, drawing: Drawing) -> _Guided:
+    def _guided(self, drawing: Drawing, further: Sequence[Guidance]) -> _Guided:
         from aquatint.generation.beginning import begin, kept, size_for
 
         beginning = begin(self.bundle, drawing, size=size_for(self.bundle, drawing), precision=self._dtype) if drawing.image else None
         masked = [kept(beginning)] if beginning and beginning.mask else []
-        return _Guided([*drawing.guide, *masked], beginning, is_plain=not (drawing.guide or drawing.image or drawing.scheduler))
+        guidances: list[Guidance] = [*drawing.guide, *masked, *further]
+        return _Guided(guidances, beginning, is_plain=not (guidances or drawing.image or drawing.scheduler))
 
     def _batches(
         self, requests: Sequence[Request], guided: _Guided, *, every: int | None, at_once: int | str

@@ -30,6 +30,8 @@ class Scene:
     """The denoiser with the prompt, which nothing steers."""
     both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     """What it says with the prompt and without, in one call of the network; None where there is nothing without."""
+    is_latent: bool = False
+    """Whether the network's units are an autoencoder's."""
 
 
 class Guidance(Protocol):

@@ -97,10 +97,10 @@ def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions, p
             return family.encode_images(bundle, pixels.to(bundle.device)).mean_BCHW
 
     width, height = first.width_px or bundle.resolution_px, first.height_px or bundle.resolution_px
-    seeds = [request.seed for request in requests]
+    seeds, is_latent = [request.seed for request in requests], bundle.autoencoder is not None
     alone = denoiser(objective, family.network(bundle, told.given.to(bundle.device)))
     if told.against is None:
-        return Scene(objective, decode, encode, (width, height), seeds, alone)
+        return Scene(objective, decode, encode, (width, height), seeds, alone, is_latent=is_latent)
     pair = Conditioning({name: torch.cat([value, told.against[name]]).to(bundle.device) for name, value in told.given.items()})
     doubled = denoiser(objective, family.network(bundle, pair))
 
@@ -108,7 +108,7 @@ def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions, p
         given, against = doubled(torch.cat([x_t, x_t]), torch.cat([t, t])).chunk(2)
         return given, against
 
-    return Scene(objective, decode, encode, (width, height), seeds, alone, both)
+    return Scene(objective, decode, encode, (width, height), seeds, alone, both, is_latent)
 
 
 def _autocast(bundle: Bundle, precision: torch.dtype) -> torch.autocast:
