@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # settings load in milliseconds; torch is imported by the cod
     from torch import Tensor
 
     from aquatint.core.denoising import Denoiser, Scene
+    from aquatint.core.steering import Loss
 
 SHORT = re.compile(r"(?P<kind>[a-z_]+)(:(?P<value>.*?))?(\*(?P<scale>\d+(\.\d*)?|\.\d+))?", re.DOTALL)
 """`color:red*0.5`: the kind, what it steers by, and its scale."""
@@ -68,22 +69,41 @@ class Wish(Guidance):
     A guidance of your own is a subclass with a `loss`.
     """
 
-    scale: float = Field(0.5, ge=0)
-    """How far each look may move what is expected, in standard deviations of what is still open: the same for every model, size
-    and number of steps. Never further than to where the loss would be zero."""
+    scale: float = Field(1.0, ge=0)
+    """How strongly it steers: to this size the gradient of the wish is brought before it moves what is expected, so that it means the
+    same for every loss, model, size and number of steps. Never further than to where the loss would be zero."""
+    units: Literal["spread", "likelihood"] = "spread"
+    """What `scale` counts in. `spread`: standard deviations of the data, as said there. `likelihood` takes scale times the loss as the
+    negative logarithm of how likely the wish is met, and draws what is expected then: exact for losses linear or quadratic in the
+    picture, and dearer."""
     through: Literal["denoiser", "estimate"] = "denoiser"
     """Whose gradient: `denoiser` asks what the network would make of a change, at the cost of a backward pass through it;
     `estimate` moves the expected picture itself, cheaper and with less regard to what looks right."""
 
-    @abstractmethod
     def loss(self, pixels_BCHW: Tensor, scene: Scene) -> Tensor:
         """(B,), 0 or more, less where the wish is met more; of pictures (B, 3, H, W), about in [-1, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has neither a loss nor losses")
+
+    def losses(self, scene: Scene) -> Loss:
+        """Pictures -> losses. Override this instead where something is to be loaded: it is called once for a drawing."""
+        return lambda pixels: self.loss(pixels, scene)
+
+    def wrap(self, denoise: Denoiser, scene: Scene) -> Denoiser:
+        """In units of likelihood several are solved as one, each at the noise levels that are its own."""
+        if self.units == "spread":
+            return super().wrap(denoise, scene)
+        from aquatint.core.steering import tilted
+
+        is_through, window = self.through == "denoiser", (self.start, self.stop)
+        return tilted(denoise, self.losses(scene), scene=scene, scale=self.scale, is_through=is_through, window=window)
 
     def steer(self, denoise: Denoiser, scene: Scene) -> Denoiser:
         from aquatint.core.steering import nudged
 
-        return nudged(denoise, self.losses(scene), scene=scene, scale=self.scale, is_through=self.through == "denoiser")
+        is_through, is_bounded = self.through == "denoiser", self.is_bounded
+        return nudged(denoise, self.losses(scene), scene=scene, scale=self.scale, is_through=is_through, is_bounded=is_bounded)
 
-    def losses(self, scene: Scene) -> Any:
-        """Pictures -> losses; made once for a drawing, so the place to load what the loss needs."""
-        return lambda pixels: self.loss(pixels, scene)
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a loss of 0 is the end: a step then goes no further than to where it would be reached."""
+        return True
