@@ -16,6 +16,7 @@ from aquatint.generation.settings import Drawing
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+    from torch import Tensor
 
     from aquatint.core.denoising import Guidance
     from aquatint.core.family import Bundle
@@ -39,6 +40,8 @@ class Drawn:
     step: int
     """After how many steps."""
     num_steps: int
+    pixels_CHW: Tensor | None = None
+    """The picture before it was rounded and cut off at black and white, (3, H, W) about in [-1, 1], where it was drawn step by step."""
 
     @property
     def is_finished(self) -> bool:
@@ -215,20 +218,20 @@ class _Guided:
     def drawn(self, bundle: Bundle, requests: Sequence[Request], *, every: int | None, precision: torch.dtype) -> Iterator[Drawn]:
         """One batch."""
         from aquatint.generation.drawing import draw
-        from aquatint.generation.sampling import pictures, walk
+        from aquatint.generation.sampling import decoded, picture, walk
 
         num_steps = requests[0].num_steps
         if self.is_plain and not every:
-            for picture, request in zip(draw(bundle, requests, batch_size=len(requests), precision=precision), requests, strict=True):
-                yield Drawn(picture, request, num_steps, num_steps)
+            for drawn, request in zip(draw(bundle, requests, batch_size=len(requests), precision=precision), requests, strict=True):
+                yield Drawn(drawn, request, num_steps, num_steps)
             return
         start = self.beginning.start if self.beginning else None
         for step in walk(bundle, requests, guidances=self.guidances, start=start, precision=precision):
             is_last = step.number == step.total
             if is_last or (every and step.number % every == 0):
-                finished = self.beginning.finished if self.beginning else lambda picture: picture
-                for picture, request in zip(pictures(bundle, step.x_0_BCHW, precision=precision), requests, strict=True):
-                    yield Drawn(finished(picture), request, step.number, step.total)
+                finished = self.beginning.finished if self.beginning else lambda drawn: drawn
+                for pixels, request in zip(decoded(bundle, step.x_0_BCHW, precision=precision), requests, strict=True):
+                    yield Drawn(finished(picture(pixels)), request, step.number, step.total, pixels)
 
 
 @unswept()

@@ -11,21 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
+from typing_extensions import Self
 
 from aquatint.config import Config
 from aquatint.core.memory import unswept
 from aquatint.errors import BadFile, BadSetting
 from aquatint.guidance._degradations import K_SPACE, Degradation, Given
-from aquatint.guidance.measurement import Measurement, Method
+from aquatint.guidance.measurement import Measurement, Method, has_effect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from aquatint.core.family import Bundle
     from aquatint.generation.settings import Drawing
-    from aquatint.model import Model
+    from aquatint.model import Drawn, Model
 
+FRESH_NOISE = "ddpm"
+"""Mends on the way what the measurement did not agree with: far better than deterministic steps in all that was tried (docs/restore.md)."""
 NO_DEVICE = "not a medical device: what is drawn fits the measurement, and may still be wrong; do not diagnose from it"
 
 
@@ -39,9 +43,9 @@ class Restore(Config):
     noise: float | None = Field(None, ge=0, le=1)
     """Standard deviation of their noise, in shares of the range from black to white. Not given: 0.1 for denoise, else 0."""
     method: Method | None = None
-    """How measurement and model are joined: `moment`, the default, `pigdm`, `ddnm`, the fastest; `dps` for models on latents."""
-    iterations: PositiveInt = 3
-    """Of conjugate gradients at each step, by `moment`."""
+    """How measurement and model are joined: `ddnm`, the default, `pigdm` or `moment`; `dps` for models on latents."""
+    iterations: PositiveInt | None = None
+    """Of conjugate gradients at each step, by `moment`. Not given: 3."""
     samples: PositiveInt = 8
     """How many are drawn of each; the mean of more is nearer to the truth, and its uncertainty better known."""
     prompt: str = ""
@@ -51,7 +55,7 @@ class Restore(Config):
     seed: int = Field(42, ge=0)
     """Of the first sample."""
     scheduler: str | None = None
-    """Another sampler, as for `aquatint generate`."""
+    """Another sampler, as for `aquatint generate`. Not given: for models on pixels one that draws fresh noise on the way."""
     family: str = "auto"
     """Architecture of a base model; `auto` finds it in its files."""
     out: Path = Path("restored")
@@ -61,6 +65,10 @@ class Restore(Config):
 
     main: ClassVar = ("images", "model", "operator", "noise", "method", "samples", "prompt", "steps", "seed", "out")
     positional: ClassVar = ("images",)
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        return has_effect(self)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,8 @@ def run(config: Restore) -> Iterator[str]:
     _check(model, wanted, config=config)
     for each in wanted:
         folder = _restored(each, model, config=config)
-        yield f"{each.name} -> {folder}: mean.png, uncertainty.png and {config.samples} samples"
+        unsure = "mean.png, uncertainty.png and" if config.samples > 1 else "with one sample there is no uncertainty;"
+        yield f"{each.name} -> {folder}: {unsure} {config.samples} samples"
     yield NO_DEVICE
 
 
@@ -122,19 +131,26 @@ def _restored(wanted: Wanted, model: Model, *, config: Restore) -> Path:
 
     fit = Measurement(image=Path(wanted.name), **config.model_dump(include={"operator", "noise", "method", "iterations"})).fit(wanted.given)
     drawing = _drawing(config, wanted.given, model=model)
-    samples = [drawn.picture for drawn in model.draw(drawing, further=[fit])]
-    arrays = np.stack([np.asarray(_plain(picture), dtype=np.float32) / 255 for picture in samples])
+    samples = np.stack([_values(drawn) for drawn in model.draw(drawing, further=[fit])])
     folder = _free(config.out / wanted.name)
     folder.mkdir(parents=True)
-    for index, picture in enumerate(samples):
-        _save(_plain(picture), folder / f"sample-{config.seed + index}.png", config=config)
-    mean, spread = arrays.mean(0), arrays.std(0, ddof=min(1, len(samples) - 1))
-    np.save(folder / "mean.npy", mean)
-    np.save(folder / "uncertainty.npy", spread)
+    for index, sample in enumerate(samples):
+        _save(_grey(sample), folder / f"sample-{config.seed + index}.png", config=config)
+    np.save(folder / "mean.npy", mean := samples.mean(0))
     _save(_grey(mean), folder / "mean.png", config=config)
-    _save(_grey(spread / max(float(spread.max()), 1e-6)), folder / "uncertainty.png", config=config, white=f"{float(spread.max()):.4f}")
     _save(_simple(wanted.given), folder / "without-a-model.png", config=config)
+    if len(samples) > 1:
+        np.save(folder / "uncertainty.npy", spread := samples.std(0, ddof=1))
+        white = float(spread.max())
+        _save(_grey(spread / max(white, 1e-6)), folder / "uncertainty.png", config=config, white=f"{white:.4f}")
     return folder
+
+
+def _values(drawn: Drawn) -> NDArray[Any]:
+    """(H, W) or (H, W, 3), about in [0, 1], as drawn: neither rounded nor cut off."""
+    assert drawn.pixels_CHW is not None
+    pixels: NDArray[Any] = (drawn.pixels_CHW.numpy() + 1) / 2
+    return pixels[0] if (pixels == pixels[:1]).all() else pixels.transpose(1, 2, 0)
 
 
 def _drawing(config: Restore, given: Given, *, model: Model) -> Drawing:
@@ -144,14 +160,15 @@ def _drawing(config: Restore, given: Given, *, model: Model) -> Drawing:
     is_told = model.bundle.told == "text"
     scale = {"scale": Drawing.model_fields["scale"].default if config.prompt else 1.0} if is_told else {}
     size = {} if model.bundle.is_framed else {"size": given.size_px}
-    shared = {"prompt": config.prompt, "num": config.samples, "seed": config.seed, "steps": config.steps, "scheduler": config.scheduler}
-    return Drawing.from_tree({**shared, **scale, **size})
+    shared = {"prompt": config.prompt, "num": config.samples, "seed": config.seed, "steps": config.steps}
+    scheduler = config.scheduler or (FRESH_NOISE if _takes_fresh_noise(model.bundle) else None)
+    return Drawing.from_tree({**shared, **scale, **size, "scheduler": scheduler})
 
 
-def _plain(picture: Image) -> Image:
-    """Grey where all three channels are the same."""
-    red, green, blue = picture.convert("RGB").split()
-    return red if red.tobytes() == green.tobytes() == blue.tobytes() else picture
+def _takes_fresh_noise(bundle: Bundle) -> bool:
+    from aquatint.core.process import VariancePreserving
+
+    return bundle.autoencoder is None and isinstance(bundle.objective.process, VariancePreserving)
 
 
 def _grey(values: NDArray[Any]) -> Image:
@@ -162,9 +179,8 @@ def _grey(values: NDArray[Any]) -> Image:
 
 
 def _simple(given: Given) -> Image:
-    from aquatint.data.transforms import to_image
-
-    return _plain(to_image(given.simple[0].float().expand(3, -1, -1)))
+    values = ((given.simple[0].float() + 1) / 2).numpy()
+    return _grey(values[0] if (values == values[:1]).all() else values.transpose(1, 2, 0))
 
 
 def _save(picture: Image, path: Path, *, config: Restore, **more: str) -> None:

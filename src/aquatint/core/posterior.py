@@ -24,10 +24,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aquatint.core.conjugate import Product
 from aquatint.core.denoising import Denoiser, Scene
 from aquatint.core.operators import Operator
 from aquatint.core.process import expand, spread
-from aquatint.core.steering import LEAST_ALPHA, covariance_factor
+from aquatint.core.steering import looked
 
 Covariance = Literal["jacobian", "isotropic", "number"]
 Method = Literal["dps", "pigdm", "ddnm", "moment"]
@@ -61,15 +62,13 @@ def conditioned(denoise: Denoiser, measured: Measured, *, scene: Scene) -> Denoi
     view = scene.decode if measured.is_decoded else _as_it_is
 
     def guided(x_t: Tensor, t: Tensor) -> Tensor:
-        is_deep = "jacobian" in (outer, inner) and float(scene.objective.process.alpha(t[:1])) > LEAST_ALPHA
-        with torch.set_grad_enabled(is_deep):
-            x_t = x_t.detach().requires_grad_(is_deep)
-            x_0 = denoise(x_t, t)
+        x_0, by_jacobian = looked(denoise, x_t=x_t, t=t, scene=scene, is_through="jacobian" in (outer, inner))
+        open_ = expand(spread(scene.objective.process, t).square(), x_0)
         with torch.enable_grad():
-            x_0 = x_0 if is_deep else x_0.detach().requires_grad_()
-            look = _Look(measured, scene, x_t=x_t, t=t, x_0=x_0, seen=view(x_0), is_deep=is_deep)
+            leaf = x_0.detach().requires_grad_()
+            look = _Look(measured, leaf, view(leaf), open_, by_jacobian)
         missed = measured.y.to(x_0.device) - measured.operator.forward(look.seen.detach())
-        return x_0.detach() + look.spread_by(outer, measured.operator.adjoint(look.weighed(inner, missed)))
+        return x_0 + look.spread_by(outer, measured.operator.adjoint(look.weighed(inner, missed)))
 
     return guided
 
@@ -83,55 +82,39 @@ class _Look:
     """One look at a batch: what is needed for products with Cov(x_0 | x_t)."""
 
     measured: Measured
-    scene: Scene
-    x_t: Tensor
-    t: Tensor
     x_0: Tensor
     seen: Tensor
-    """x_0 as a picture."""
-    is_deep: bool
-    """Whether there is a graph from x_t to `seen`; where x_t says nothing there is none, and all covariances are isotropic."""
+    """x_0 as a picture, from which gradients lead back to it."""
+    open_: Tensor
+    """(B, 1, 1, 1): the isotropic variance."""
+    by_jacobian: Product
 
     def spread_by(self, kind: Covariance, v: Tensor) -> Tensor:
         """C v of pictures, in the network's units."""
-        return self._pulled(v, kind)[1]
+        back = self._back(v)
+        return self.open_ * back if kind == "isotropic" else self.by_jacobian(back)
 
     def weighed(self, kind: Covariance, missed: Tensor) -> Tensor:
         """(A C' A* + s^2)^-1 of what the measurement misses."""
-        noise = self.measured.noise_std**2
+        operator, noise = self.measured.operator, self.measured.noise_std**2
         if kind == "number":
-            back, moved = self._pulled(self.measured.operator.adjoint(missed), "jacobian")
-            size = _inner(missed, missed)
-            return missed * _ratio(size, _inner(back, moved) + noise * size)
-        if kind == "jacobian" and self.is_deep:
-            return self._conjugate_gradients(missed, noise=noise)
-        return self.measured.operator.solve(missed, signal=expand(self._open, self.x_0.detach()), noise=noise)
-
-    def _pulled(self, v: Tensor, kind: Covariance) -> tuple[Tensor, Tensor]:
-        """A picture's v in the network's units, as a gradient; and C of that."""
-        is_jacobian = kind != "isotropic" and self.is_deep
-        if not is_jacobian and not self.measured.is_decoded:
-            return v, expand(self._open, v) * v
-        sources = [self.x_0, self.x_t] if is_jacobian else [self.x_0]
-        back, *deeper = torch.autograd.grad(self.seen, sources, v.to(self.seen), retain_graph=True)
-        if not is_jacobian:
-            return back, expand(self._open, back) * back
-        return back, expand(covariance_factor(self.scene.objective.process, self.t), back) * deeper[0].to(back)
-
-    @property
-    def _open(self) -> Tensor:
-        """(B,): the isotropic variance."""
-        return spread(self.scene.objective.process, self.t).square()
-
-    def _conjugate_gradients(self, missed: Tensor, *, noise: float) -> Tensor:
-        """Begins with the isotropic answer; the operator's own data are the space, of complex ones the real inner product."""
-        operator = self.measured.operator
+            back, size = self._back(operator.adjoint(missed)), _inner(missed, missed)
+            return missed * _ratio(size, _inner(back, self.by_jacobian(back)) + noise * size)
+        begun = operator.solve(missed, signal=self.open_, noise=noise)
+        if kind == "isotropic":
+            return begun
 
         def applied(v: Tensor) -> Tensor:
             return operator.forward(self.spread_by("jacobian", operator.adjoint(v))) + noise * v
 
-        begun = operator.solve(missed, signal=expand(self._open, self.x_0.detach()), noise=noise)
         return solved(applied, missed, begun=begun, iterations=self.measured.iterations)
+
+    def _back(self, v: Tensor) -> Tensor:
+        """A gradient on the picture, as one on the network's units."""
+        if not self.measured.is_decoded:
+            return v
+        (back,) = torch.autograd.grad(self.seen, self.x_0, v.to(self.seen), retain_graph=True)
+        return back
 
 
 def solved(applied: Callable[[Tensor], Tensor], wanted: Tensor, *, begun: Tensor, iterations: int) -> Tensor:

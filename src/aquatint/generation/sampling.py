@@ -76,13 +76,21 @@ def draw_steered(bundle: Bundle, requests: Sequence[Request], *, batch_size: int
         yield from pictures(bundle, last.x_0_BCHW, precision=how.get("precision", torch.float32))
 
 
-@torch.no_grad()
 def pictures(bundle: Bundle, x_0_BCHW: Tensor, *, precision: torch.dtype = torch.float32) -> list[Image]:
     """The network's units to 8-bit pictures, as stock pipelines make them."""
+    return [picture(each) for each in decoded(bundle, x_0_BCHW, precision=precision)]
+
+
+@torch.no_grad()
+def decoded(bundle: Bundle, x_0_BCHW: Tensor, *, precision: torch.dtype = torch.float32) -> Tensor:
+    """The network's units to pixels (B, 3, H, W) about in [-1, 1], on the CPU."""
     with bundle.gathered(), _autocast(bundle, precision):
-        pixels = bundle.family.decode_latents(bundle, x_0_BCHW)
-    bytes_BHWC = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [fromarray(array) for array in bytes_BHWC]
+        return bundle.family.decode_latents(bundle, x_0_BCHW).float().cpu()
+
+
+def picture(pixels_CHW: Tensor) -> Image:
+    bytes_HWC = ((pixels_CHW / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return fromarray(bytes_HWC)
 
 
 def scene_of(bundle: Bundle, requests: Sequence[Request], *, told: Conditions, precision: torch.dtype = torch.float32) -> Scene:

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 from pydantic import Field, PositiveFloat
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from aquatint.core.operators import Operator
 
 K_SPACE = (".npy", ".npz")
+LITTLE = 1e-3
+"""Variance beside that of the picture: waves that a blur has taken away would else be nothing but noise."""
 MOST_ASKEW = 0.1
 """Share of the k-space's energy by which it may differ from that of a real picture."""
 
@@ -35,8 +39,8 @@ class Given:
 
     @property
     def simple(self) -> Tensor:
-        """(1, C, H, W): what the measurement shows without a model, A* (A A*)^-1 y; what it does not show is grey."""
-        return self.operator.adjoint(self.operator.solve(self.y, signal=1.0, noise=0.0))
+        """(1, C, H, W): what the measurement shows without a model, A* (A A* + s)^-1 y with little s; what it does not show is grey."""
+        return self.operator.adjoint(self.operator.solve(self.y, signal=1.0, noise=LITTLE))
 
 
 class Degradation(Choice, default_kind="denoise"):
@@ -147,6 +151,7 @@ class Mri(Degradation, kind="mri"):
         return self._of_k_space(path) if path.suffix.lower() in K_SPACE else super().given_file(path)
 
     def _of_k_space(self, path: Path) -> Given:
+        import numpy as np
         import torch
 
         from aquatint.core.operators import Sampled, mirrored
@@ -161,7 +166,7 @@ class Mri(Degradation, kind="mri"):
             raise BadFile(f"{path}: {reason}, so the picture has a phase; take that out first (k-space of one coil's magnitude)")
         operator = Sampled(mask)
         shown = operator.adjoint(both[None, None])
-        scale = 1 / float(torch.quantile(shown.abs(), 0.995).clamp(min=1e-12))
+        scale = 1 / max(float(np.quantile(shown.abs().numpy(), 0.995)), 1e-12)
         y = 2 * scale * both[None, None] - operator.forward(torch.ones_like(shown))  # of a picture in [-1, 1]
         return Given(operator, y, (data.shape[1], data.shape[0]))
 
@@ -174,7 +179,7 @@ def _k_space(path: Path) -> Tensor:
     try:
         found = np.load(path, allow_pickle=False)
         found = found[found.files[0]] if hasattr(found, "files") else found
-    except (OSError, ValueError, IndexError, EOFError) as error:
+    except (OSError, ValueError, IndexError, EOFError, BadZipFile, ZlibError) as error:
         raise BadFile(f"{path}: this is no array that can be read ({why(error)})") from None
     if found.ndim != 2 or not np.iscomplexobj(found):
         raise BadFile(f"{path}: k-space is a complex array (rows, columns), and this is {found.dtype} {list(found.shape)}")
