@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aquatint.core.denoising import Guidance
     from aquatint.core.family import Bundle
     from aquatint.generation.beginning import Beginning
-    from aquatint.generation.mixing import Adapter
+    from aquatint.generation.mixing import Adapter, Mix
 
 Precision = Literal["fp32", "bf16"]
 WORDS = "learned_embeds.safetensors"
@@ -83,8 +83,11 @@ class Model:
 
         Raises before anything is drawn.
         """
+        from aquatint.generation.mixing import axes
         from aquatint.generation.prompts import spelled_out
 
+        if axes(drawing.adapters):
+            raise BadSetting("adapters: a sweep is drawn by aquatint generate; here give each weight by itself")
         triggers = [self.trigger, *(self._word_of(adapter) for adapter in drawing.adapters)]
         asked = [_spelled(text, triggers) for text in (spelled_out(drawing.prompt) if prompts is None else prompts)]
         with self._as_asked(drawing, asked, further=further) as guided:
@@ -100,6 +103,27 @@ class Model:
         import torch
 
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def overlaps(self, adapters: Sequence[Adapter]) -> list[tuple[str, str, float]]:
+        """Of each two adapters, how alike their updates are: 0 where they leave each other alone, 1 where they are the same."""
+        from itertools import combinations
+
+        from aquatint.generation.mixing import overlap, read
+
+        files = [files_of(adapter.path)[0] for adapter in adapters]
+        loaded = [read(file, name=str(adapter.path)) for adapter, file in zip(adapters, files, strict=True) if file]
+        return [(one.name, other.name, overlap(one, other)) for one, other in combinations(loaded, 2)]
+
+    @contextmanager
+    def with_adapters(self, adapters: Sequence[Adapter]) -> Iterator[Mix]:
+        """Inside, they are on the bundle, whatever draws with it; learned words that they bring stay known."""
+        from aquatint.generation.mixing import mixed, read
+
+        files = [(adapter, files_of(adapter.path)[0]) for adapter in adapters]
+        for adapter in adapters:
+            self._word_of(adapter)
+        with mixed(self.bundle, [(adapter, read(file, name=str(adapter.path))) for adapter, file in files if file]) as mix:
+            yield mix
 
     @property
     def scheduler(self) -> str:
@@ -119,17 +143,14 @@ class Model:
     def _as_asked(self, drawing: Drawing, prompts: Sequence[str], *, further: Sequence[Guidance]) -> Iterator[_Guided]:
         """Inside, the bundle draws with the scheduler and reads as many windows as are asked for."""
         from aquatint.families._samplers import switch
-        from aquatint.generation import mixing
 
         bundle, scheduler = self.bundle, self.bundle.pipeline.scheduler
         if self.windows:
             bundle.windows = max(self.windows, *(bundle.family.num_windows(bundle, text) for text in (*prompts, drawing.negative)))
-        files = [(adapter, files_of(adapter.path)[0]) for adapter in drawing.adapters]
-        read_in = [(adapter, mixing.read(file, name=str(adapter.path))) for adapter, file in files if file]
         try:
             if drawing.scheduler:
                 switch(bundle, drawing.scheduler)
-            with mixing.mixed(bundle, read_in) as mix:
+            with self.with_adapters(drawing.adapters) as mix:
                 changes = any(adapter.schedule for adapter in drawing.adapters)
                 yield self._guided(drawing, [*further, *([mix] if changes else [])])
         finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from pydantic import PositiveInt
 
 from aquatint.core.memory import unswept
 from aquatint.errors import BadFile
+from aquatint.generation.mixing import Adapter, axes, sweeps
 from aquatint.generation.settings import Drawing
 
 if TYPE_CHECKING:
@@ -55,20 +57,30 @@ def run(config: Generate) -> Iterator[str]:
     with unswept():
         from aquatint.model import load
     model = load(config.model, family=config.family, precision=config.precision, cpu=config.cpu)
-    finished: list[Drawn] = []
+    for one, other, alike in model.overlaps(config.adapters):
+        yield f"{one} and {other} change the same by {alike:.2f} (0 is nothing, 1 all of it)"
+    mixes, finished = sweeps(config.adapters), list[Any]()
     folder: Path | None = None
-    for drawn in model.draw(config, prompts=asked, every=config.preview):
-        folder = folder or _folder(config, model)
-        if drawn.is_finished:
-            path = _free(folder / _name(drawn.request.seed, number=len(finished) // config.num + 1, is_one=len(asked) == 1))
-            drawn.picture.save(path, pnginfo=_info(config, model, request=drawn.request))
-            finished.append(drawn)
-            yield f"{path}  seed {drawn.request.seed}" + (f"  {drawn.request.prompt}" if len(asked) > 1 else "")
-        else:
-            drawn.picture.save(folder / "preview.png")
-            yield f"{folder / 'preview.png'}  step {drawn.step} of {drawn.num_steps}"
-    if folder and (config.sheet or (config.sheet is None and len(asked) > 1)):
+    is_one = len(asked) * len(mixes) == 1
+    for mix in mixes:
+        mixed = config.model_copy(update={"adapters": mix})
+        for drawn in model.draw(mixed, prompts=asked, every=config.preview):
+            folder = folder or _folder(config, model)
+            if drawn.is_finished:
+                path = _free(folder / _name(drawn.request.seed, number=len(finished) // config.num + 1, is_one=is_one))
+                drawn.picture.save(path, pnginfo=_info(mixed, model, request=drawn.request))
+                finished.append(drawn)
+                yield _line(path, drawn, mix=mix if len(mixes) > 1 else (), is_one=len(asked) == 1)
+            else:
+                drawn.picture.save(folder / "preview.png")
+                yield f"{folder / 'preview.png'}  step {drawn.step} of {drawn.num_steps}"
+    if folder and (config.sheet or (config.sheet is None and not is_one)):
         yield f"{_sheet(config, finished, folder=folder)}  all of them"
+
+
+def _line(path: Path, drawn: Drawn, *, mix: Sequence[Adapter], is_one: bool) -> str:
+    weights = "".join(f"  {adapter.path.stem} {adapter.weight:g}" for adapter in mix)
+    return f"{path}  seed {drawn.request.seed}{weights}" + ("" if is_one else f"  {drawn.request.prompt}")
 
 
 def _as_before(config: Generate) -> Generate:
@@ -101,12 +113,18 @@ def _info(config: Generate, model: Model, *, request: Request) -> Any:
 
 
 def _sheet(config: Generate, drawn: list[Drawn], *, folder: Path) -> Path:
-    """Two pairs of braces are rows and columns; else a row for each prompt."""
+    """Two pairs of braces, or two sweeps, are rows and columns; else a row for each prompt, or each weight."""
     from aquatint.generation.prompts import grid
     from aquatint.generation.sheet import sheet
 
-    titles = None if config.prompts or config.num > 1 else grid(config.prompt)
     prompts = list(dict.fromkeys(each.request.prompt for each in drawn))
+    swept = [[f"{name} {weight:g}" for weight in weights] for name, weights in axes(config.adapters)]
+    titles = None if config.prompts or config.num > 1 else grid(config.prompt)
+    if swept:
+        last = swept.pop() if len(swept) > 1 and len(prompts) * config.num == 1 else []
+        down = [" ".join(words) for words in product(*swept)]
+        titles = (down, last) if last else None
+        prompts = [f"{weights} {prompt}" if len(prompts) > 1 else weights for weights in down for prompt in prompts]
     across = len(titles[1]) if titles else config.num
     rows = [[each.picture for each in drawn[start : start + across]] for start in range(0, len(drawn), across)]
     columns = titles[1] if titles else [f"seed {config.seed + i}" for i in range(config.num)]

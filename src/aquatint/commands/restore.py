@@ -150,7 +150,8 @@ def _values(drawn: Drawn) -> NDArray[Any]:
     """(H, W) or (H, W, 3), about in [0, 1], as drawn: neither rounded nor cut off."""
     assert drawn.pixels_CHW is not None
     pixels: NDArray[Any] = (drawn.pixels_CHW.numpy() + 1) / 2
-    return pixels[0] if (pixels == pixels[:1]).all() else pixels.transpose(1, 2, 0)
+    values: NDArray[Any] = pixels[0] if (pixels == pixels[:1]).all() else pixels.transpose(1, 2, 0)
+    return values
 
 
 def _drawing(config: Restore, given: Given, *, model: Model) -> Drawing:

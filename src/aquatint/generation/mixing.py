@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,17 @@ class Adapter(Config):
         return next((self.blocks[name] for name in reversed(list(self.blocks)) if fits(BLOCKS.get(name, name), layer)), 1.0)
 
 
+def sweeps(adapters: Sequence[Adapter]) -> list[tuple[Adapter, ...]]:
+    """All mixes that sweeps ask for, the last one changing fastest; the mix itself where there is none."""
+    each = [[adapter.model_copy(update={"weight": w, "sweep": ()}) for w in adapter.sweep] or [adapter] for adapter in adapters]
+    return [*product(*each)]
+
+
+def axes(adapters: Sequence[Adapter]) -> list[tuple[str, Sequence[float]]]:
+    """Name and weights of what is swept."""
+    return [(adapter.path.stem, adapter.sweep) for adapter in adapters if adapter.sweep]
+
+
 @dataclass(frozen=True)
 class Loaded:
     """An adapter that was read."""
@@ -156,15 +167,15 @@ def overlap(one: Loaded, other: Loaded) -> float:
     <B1 A1, B2 A2> is the sum over B1* B2 times A1 A2*, so that no update need be multiplied out.
     """
 
-    def product(a: Mapping[str, Factors], b: Mapping[str, Factors]) -> float:
+    def inner(a: Mapping[str, Factors], b: Mapping[str, Factors]) -> float:
         total = 0.0
         for layer in a.keys() & b.keys():
             (up, down), (up_2, down_2) = a[layer].matrices(), b[layer].matrices()
             total += float(((up.T @ up_2) * (down @ down_2.T)).sum())
         return total
 
-    norms = product(one.layers, one.layers) * product(other.layers, other.layers)
-    return product(one.layers, other.layers) / norms**0.5 if norms > 0 else 0.0
+    norms = inner(one.layers, one.layers) * inner(other.layers, other.layers)
+    return inner(one.layers, other.layers) / norms**0.5 if norms > 0 else 0.0
 
 
 @contextmanager
