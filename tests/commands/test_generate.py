@@ -171,3 +171,13 @@ def test_what_cannot_be_drawn_is_told_before_a_folder_is_made(generate, tmp_path
     with pytest.raises(AquatintError, match=told):
         generate(*arguments)
     assert not (tmp_path / "pictures").exists()
+
+
+def test_a_picture_does_not_say_which_code_is_run(generate, tmp_path, monkeypatch):
+    (tmp_path / "my_losses.py").write_text("def dark(pixels):\n    return pixels.square().flatten(1).mean(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    generate("prompt=a cat", "guide=python:my_losses.dark", "out=first")
+    with pytest.raises(AquatintError, match="none is run because a picture says so"):
+        generate("from=first/42.png")
+    generate("from=first/42.png", "guide=python:my_losses.dark", "out=second")
+    assert np.abs(pixels(tmp_path / "first/42.png") - pixels(tmp_path / "second/42.png")).max() <= 1

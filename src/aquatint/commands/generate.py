@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aquatint.core.request import Request
     from aquatint.model import Drawn, Model
 
+RUN_CODE = ("python", "scorer")
+"""Guidances that import what they name."""
 PLACES = ("model", "out", "cpu", "sheet", "preview", "again")
 """Settings that say nothing of what a picture shows but where it comes from and where it goes."""
 
@@ -91,7 +93,18 @@ def _as_before(config: Generate) -> Generate:
         return config
     known = {name: value for name, value in read_settings(config.again).items() if name in Generate.model_fields}
     said = {name: getattr(config, name) for name in config.model_fields_set}
+    if "guide" not in said:
+        _check_harmless(config.again, known.get("guide") or ())
     return Generate.from_tree({**known, **said, "again": None})
+
+
+def _check_harmless(path: Path, guide: Sequence[Any]) -> None:
+    """A picture may come from anybody, and must not say which code is run."""
+    for each in guide:
+        kind = each.get("kind") if isinstance(each, Mapping) else str(each).partition(":")[0]
+        if kind in RUN_CODE:
+            advice = "none is run because a picture says so; name it yourself: guide="
+            raise BadFile(f"{path} was steered by a function of Python ({each}), and {advice}")
 
 
 def _check_files(config: Generate) -> None:
