@@ -13,7 +13,7 @@ WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Of the total variation beside half of the squared misfit; the best one is chosen on pictures that were taught."""
 
 
-def total_variation(operator: Operator, y: Tensor, *, weight: float, num_steps: int = 400) -> Tensor:
+def total_variation(operator: Operator, y: Tensor, *, weight: float, num_steps: int = 3000) -> Tensor:
     """argmin of |A x - y|^2 / 2 + weight TV(x), isotropic, for |A| <= 1 (Chambolle & Pock 2011, algorithm 1, with a dual for the data)."""
     x = operator.adjoint(y)
     mean, dual, data = x.clone(), torch.zeros(2, *x.shape, dtype=x.dtype), torch.zeros_like(y)
