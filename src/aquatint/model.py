@@ -218,12 +218,12 @@ def files_of(path: Path) -> tuple[Path | None, Path | None, str | None]:
         if path.is_file() and path.suffix == ".safetensors" and not any(parse(name) for name in header(path).shapes):
             return None, path, None
         if not path.exists():
-            raise BadFile(f"adapters: {path}: there is no such file or folder")
+            raise BadFile(f"{path}: there is no such file or folder")
         return path, None, None
     facts = folder.read_facts()
     file, words = path / facts["file"], path / WORDS
     if (file / "model_index.json").is_file():
-        raise BadSetting(f"adapters: {path} is a whole model; draw with it as the model, or draw an adapter from it: aquatint extract")
+        raise BadSetting(f"{path} is a whole model; draw with it as the model, or draw an adapter from it: aquatint extract")
     return (None if file == words else file), (words if words.is_file() else None), facts.get("trigger")
 
 
@@ -288,6 +288,16 @@ def load(
             hold(roundable(part))
     model.bundle.to(device)
     return model
+
+
+def adapter_file(path: Path) -> Path:
+    """Of a run its adapter; any other path as it is. Raises as `files_of` does."""
+    if not (path / "config.yaml").is_file():
+        return path
+    file, _, trigger = files_of(path)
+    if file is None:
+        raise BadSetting(f"{path} has learned the word {trigger} alone, and there is no adapter in it")
+    return file
 
 
 def _run_of(path: Path) -> Path:

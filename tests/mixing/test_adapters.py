@@ -145,3 +145,20 @@ def test_mistakes_are_told(trained, tmp_path):
     _, whole = trained("sd", "full", how=["method=full"])
     with pytest.raises(AquatintError, match="is a whole model"):
         aquatint.load(base, cpu=True).generate("a cat", adapters=[str(whole)])
+
+
+def test_a_run_stands_for_its_adapter_in_the_commands_for_files(trained, tmp_path, monkeypatch):
+    base, one = trained("sd")
+    _, other = trained("sd", "two", how=["seed=7", "method.rank=2"])
+    file = one / "pytorch_lora_weights.safetensors"
+    for name, given in (("run", str(one)), ("file", str(file))):
+        assert run(["convert", given, "to=diffusers", f"out={tmp_path / name}.safetensors"]) == 0
+        assert run(["resize", given, "rank=2", f"out={tmp_path / name}-2.safetensors"]) == 0
+        assert run(["merge", given, str(other), f"out={tmp_path / name}-sum.safetensors"]) == 0
+    for end in ("", "-2", "-sum"):
+        a, b = (read(tmp_path / f"{name}{end}.safetensors", name="x").layers for name in ("run", "file"))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[layer].delta(), b[layer].delta()) for layer in a)
+    _, whole = trained("sd", "full", how=["method=full"])
+    with pytest.raises(AquatintError, match="is a whole model"):
+        run(["resize", str(whole), "rank=2", f"out={tmp_path / 'none.safetensors'}"])

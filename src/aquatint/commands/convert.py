@@ -16,7 +16,7 @@ from aquatint.config import Config
 
 class Convert(Config):
     file: Path
-    """A LoRA file with any program's names, or a folder as PEFT saves it."""
+    """A LoRA file with any program's names, a run, or a folder as PEFT saves it."""
     to: Literal["kohya", "diffusers"] = "kohya"
     """Whose names to write."""
     out: Path | None = None
@@ -30,10 +30,12 @@ def run(config: Convert) -> Iterator[str]:
     from aquatint.export import diffusers_lora, kohya, reading
     from aquatint.export.architectures import title_of
     from aquatint.export.opening import free_place
+    from aquatint.model import adapter_file
 
     name = config.file.name if config.file.is_dir() else config.file.stem
     out = free_place(config.out or config.file.with_name(f"{name}_{config.to}.safetensors"))
-    adapter = reading.read(config.file)
+    file = adapter_file(config.file)
+    adapter = reading.read(file)
     yield f"{config.file}: {'/'.join(adapter.kinds)} for {title_of(adapter.architecture)} in {adapter.spelling} names"
     if config.to == "kohya":
         kohya.write(adapter, out, facts={})
@@ -43,7 +45,7 @@ def run(config: Convert) -> Iterator[str]:
         yield "note: ComfyUI reads DoRA's magnitudes from this file, and diffusers leaves them out"
     if adapter.unknown:
         yield f"left out: {len(adapter.unknown)} tensors that belong to no layer, first {adapter.unknown[0]}"
-    yield f"{out}  {len(adapter.layers)} layers, {out.stat().st_size / 2**20:.1f} MiB (it was {_size(config.file) / 2**20:.1f})"
+    yield f"{out}  {len(adapter.layers)} layers, {out.stat().st_size / 2**20:.1f} MiB (it was {_size(file) / 2**20:.1f})"
 
 
 def _size(path: Path) -> int:

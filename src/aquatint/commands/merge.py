@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class Merge(Config):
     adapters: tuple[Path, ...] = Field(min_length=1)
-    """LoRA files with any program's names."""
+    """LoRA files with any program's names, or runs."""
     base: str | None = None
     """The model to write them into: `pocket`, a diffusers folder, or a Hub id that has been downloaded."""
     weights: tuple[FiniteFloat, ...] = ()
@@ -52,9 +52,10 @@ def run(config: Merge) -> Iterator[str]:
     from aquatint.export import reading
     from aquatint.export.architectures import title_of
     from aquatint.export.opening import free_place
+    from aquatint.model import adapter_file
 
     out, weights = free_place(config.out), config.weights or (1.0,) * len(config.adapters)
-    adapters = [reading.read(path) for path in config.adapters]
+    adapters = [reading.read(adapter_file(path)) for path in config.adapters]
     for path, adapter, weight in zip(config.adapters, adapters, weights, strict=True):
         yield f"{path}: {'/'.join(adapter.kinds)} for {title_of(adapter.architecture)}, {len(adapter.layers)} layers, weight {weight:g}"
     if config.base:

@@ -18,7 +18,7 @@ from aquatint.config import Config
 
 class Resize(Config):
     file: Path
-    """A LoRA file with any program's names."""
+    """A LoRA file with any program's names, or a run."""
     rank: PositiveInt | None = None
     """Of every layer, at most."""
     keep: float | None = Field(None, gt=0, le=1)
@@ -41,8 +41,9 @@ def run(config: Resize) -> Iterator[str]:
     from aquatint.export.diffusers_lora import write_adapter
     from aquatint.export.kohya import write
     from aquatint.export.opening import free_place
+    from aquatint.model import adapter_file
 
-    out, adapter = free_place(config.out), reading.read(config.file)
+    out, adapter = free_place(config.out), reading.read(adapter_file(config.file))
     keep, rank = config.keep, config.rank
     reduced = algebra.reduced(adapter, lambda values: algebra.rank_for(values, keep) if keep else rank or 1)
     (write if adapter.spelling in ("kohya", "comfyui") else write_adapter)(reduced.adapter, out, facts={})
