@@ -147,8 +147,8 @@ def test_mistakes_are_told(trained, tmp_path):
         aquatint.load(base, cpu=True).generate("a cat", adapters=[str(whole)])
 
 
-def test_a_run_stands_for_its_adapter_in_the_commands_for_files(trained, tmp_path, monkeypatch):
-    base, one = trained("sd")
+def test_a_run_stands_for_its_adapter_in_the_commands_for_files(trained, tmp_path):
+    _, one = trained("sd")
     _, other = trained("sd", "two", how=["seed=7", "method.rank=2"])
     file = one / "pytorch_lora_weights.safetensors"
     for name, given in (("run", str(one)), ("file", str(file))):
