@@ -1,6 +1,7 @@
 """`aquatint restore`: real files in, and what lies there afterwards; on miniatures that know nothing."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,6 +193,37 @@ def test_measurements_and_wishes_fold_in_any_order(grey, tmp_path, method, is_fi
     guidances = both if is_first else both[::-1]
     *_, last = walk(aquatint.load(grey, cpu=True).bundle, [Request("", 1, num_steps=3)], guidances=guidances)
     assert torch.isfinite(last.x_0_BCHW).all()
+
+
+@pytest.mark.parametrize(("file", "num"), [("scan.dcm", 1), ("volume.nii", 25)])
+def test_scans_are_read_as_in_training(restore, tmp_path, file, num):
+    """Real ones; all slices of a volume."""
+    import nibabel
+    import pydicom
+
+    sources = {
+        "scan.dcm": Path(pydicom.__file__).parent / "data/test_files/MR_small.dcm",
+        "volume.nii": Path(nibabel.__file__).parent / "tests/data/anatomical.nii",
+    }
+    (tmp_path / file).write_bytes(sources[file].read_bytes())
+    with pytest.raises(AquatintError, match="this model draws squares of 16; say fit=true"):
+        restore(file, "operator=mri")
+    restore(file, "operator=mri", "fit=true", samples=1)
+    folders = sorted((tmp_path / "restored").iterdir())
+    assert len(folders) == num
+    assert np.load(folders[num // 2] / "mean.npy").shape == (SIDE, SIDE)
+    shown = np.asarray(Image.open(folders[num // 2] / "without-a-model.png"), dtype=float)
+    assert shown.std() > 20, "something is to be seen"
+
+
+def test_a_mask_fits_as_its_picture_does(restore, tmp_path):
+    drawn(tmp_path / "in.png", 40)
+    mask = Image.new("L", (40, 40), 0)
+    mask.paste(255, (0, 0, 20, 40))
+    mask.save(tmp_path / "mask.png")
+    restore("in.png", "operator=inpaint", "operator.mask=mask.png", "fit=true")
+    spread = np.load(tmp_path / "restored/in/uncertainty.npy")
+    assert spread[:, 9:].max() < 1e-4 < spread[:, :8].min()
 
 
 def test_kernels_are_pictures_of_a_point(tmp_path):

@@ -46,6 +46,8 @@ class Restore(Config):
     """How measurement and model are joined: `ddnm`, the default, `pigdm` or `moment`; `dps` for models on latents."""
     iterations: PositiveInt | None = None
     """Of conjugate gradients at each step, by `moment`. Not given: 3."""
+    fit: bool = False
+    """Scale and crop each picture to the size that the model draws, as in training; what is restored is then that."""
     samples: PositiveInt = 8
     """How many are drawn of each; the mean of more is nearer to the truth, and its uncertainty better known."""
     prompt: str = ""
@@ -77,6 +79,8 @@ class Wanted:
 
     name: str
     given: Given
+    picture: Image | None = None
+    """What was given, where it is a picture."""
 
 
 def run(config: Restore) -> Iterator[str]:
@@ -85,6 +89,7 @@ def run(config: Restore) -> Iterator[str]:
     with unswept():
         from aquatint.model import load
     model = load(config.model, family=config.family, cpu=config.cpu)
+    wanted = [_fitted(each, model.bundle, operator=config.operator) for each in wanted] if config.fit else wanted
     _check(model, wanted, config=config)
     for each in wanted:
         folder = _restored(each, model, config=config)
@@ -110,7 +115,15 @@ def _read(path: Path, operator: Degradation) -> Iterator[Wanted]:
     entries, _ = unfolded([Entry(path.name, File(path))], Images())
     for number, entry in enumerate(entries):
         name = path.name.partition(".")[0] + (f"-{number:03}" if len(entries) > 1 else "")
-        yield Wanted(name, operator.given(open_picture(entry.place)))
+        picture = open_picture(entry.place)
+        yield Wanted(name, operator.given(picture), picture)
+
+
+def _fitted(wanted: Wanted, bundle: Bundle, *, operator: Degradation) -> Wanted:
+    """At the model's size; what is to become larger in its share of that. Raises `BadSetting` for k-space, whose size is measured."""
+    if wanted.picture is None:
+        raise BadSetting(f"fit says nothing of k-space ({wanted.name}), which is of the size that was measured; leave it out")
+    return Wanted(wanted.name, operator.fitted(wanted.picture, bundle.resolution_px), wanted.picture)
 
 
 def _check(model: Model, wanted: Sequence[Wanted], *, config: Restore) -> None:
@@ -120,9 +133,9 @@ def _check(model: Model, wanted: Sequence[Wanted], *, config: Restore) -> None:
     for each in wanted:
         (width, height), side = each.given.size_px, bundle.resolution_px
         if bundle.is_framed and (width, height) != (side, side):
-            raise BadSetting(f"{each.name}: the picture has {width} x {height} px, and this model draws squares of {side}; resize it first")
+            raise BadSetting(f"{each.name}: the picture has {width} x {height} px, and this model draws squares of {side}; say fit=true")
         if any(length % bundle.side_multiple for length in (width, height)):
-            raise BadSetting(f"{each.name}: both sides of {width} x {height} px must be multiples of {bundle.side_multiple}; crop it first")
+            raise BadSetting(f"{each.name}: both sides of {width} x {height} px must be multiples of {bundle.side_multiple}; say fit=true")
 
 
 def _restored(wanted: Wanted, model: Model, *, config: Restore) -> Path:

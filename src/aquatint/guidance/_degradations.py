@@ -57,6 +57,10 @@ class Degradation(Choice, default_kind="denoise"):
 
         return self.given(open_picture(path))
 
+    def fitted(self, picture: Image, side_px: int) -> Given:
+        """Scaled and cropped first, so that the whole picture is a square of that side."""
+        return self.given(_square(picture, side_px))
+
 
 class Denoise(Degradation, kind="denoise"):
     """Noise, and nothing else: say how much by `noise`."""
@@ -78,12 +82,26 @@ class Inpaint(Degradation, kind="inpaint"):
     """A picture of the same size: white where something is missing."""
 
     def given(self, picture: Image) -> Given:
-        from aquatint.core.operators import Masked
         from aquatint.data.pictures import open_picture
 
         mask = open_picture(self.mask)
+        self._check(mask, picture)
+        return self._around(picture, mask)
+
+    def fitted(self, picture: Image, side_px: int) -> Given:
+        from aquatint.data.pictures import open_picture
+
+        mask = open_picture(self.mask)
+        self._check(mask, picture)
+        return self._around(_square(picture, side_px), _square(mask, side_px))
+
+    def _check(self, mask: Image, picture: Image) -> None:
         if mask.size != picture.size:
             raise BadSetting(f"operator.mask={self.mask}: it has {_by(mask.size)} px and the picture {_by(picture.size)}; they must agree")
+
+    def _around(self, picture: Image, mask: Image) -> Given:
+        from aquatint.core.operators import Masked
+
         known = (_pixels(mask)[:, :1] < 0).float()
         return Given(Masked(known), _pixels(picture) * known, picture.size)
 
@@ -98,6 +116,9 @@ class Superres(Degradation, kind="superres"):
         from aquatint.core.operators import Averaged
 
         return Given(Averaged(self.factor), _pixels(picture), (picture.width * self.factor, picture.height * self.factor))
+
+    def fitted(self, picture: Image, side_px: int) -> Given:
+        return super().fitted(picture, max(1, side_px // self.factor))
 
 
 class Deblur(Degradation, kind="deblur"):
@@ -192,6 +213,13 @@ def _pixels(picture: Image) -> Tensor:
     from aquatint.data.transforms import to_tensor
 
     return to_tensor(picture)[None]
+
+
+def _square(picture: Image, side_px: int) -> Image:
+    """As training crops."""
+    from aquatint.data.transforms import View, fit
+
+    return fit(picture, View((side_px, side_px)))[0]
 
 
 def _by(size: tuple[int, int]) -> str:
