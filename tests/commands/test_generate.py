@@ -165,9 +165,12 @@ def test_settings_that_mean_nothing_are_refused(arguments, told):
         (["size=17,16"], "multiples of"),
         (["prompt=" + "{a|b|c|d|e|f|g|h|i|j}" * 5], "more than 10,000 prompts"),
         (["guide=classifier_free", "scale=1"], "says nothing without a prompt"),
+        (["image=in.png", "mask=other.png"], "they must agree"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_before_a_folder_is_made(generate, tmp_path, arguments, told):
+    photo(tmp_path / "in.png")
+    photo(tmp_path / "other.png", size=(9, 7))
     with pytest.raises(AquatintError, match=told):
         generate(*arguments)
     assert not (tmp_path / "pictures").exists()

@@ -63,6 +63,11 @@ def test_every_sampler_draws(family, names):
     assert len({picture.tobytes() for picture in drawn.values()}) >= len(names) - 2, "they are not one and the same"
 
 
+def test_a_sampler_that_cannot_follow_the_base_is_refused():
+    with pytest.raises(aquatint.AquatintError, match="moves its noise levels with the size"):
+        module.Model(families["flux"].tiny().freeze(), "tiny").generate("a cat", scheduler="heun")
+
+
 def test_where_memory_runs_out_fewer_are_drawn_at_once(model, monkeypatch):
     """Three at once are too many here; all five come nevertheless, and are the same."""
     expected, seen = model.generate("a cat", num=5, steps=2, scheduler="ddim", batch_size=1), []

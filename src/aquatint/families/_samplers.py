@@ -39,6 +39,8 @@ STRAIGHT: dict[str, tuple[str, dict[str, Any]]] = {
     "heun": ("FlowMatchHeunDiscreteScheduler", {}),
 }
 """For straight lines (Liu et al. 2022)."""
+UNSHIFTED = ("FlowMatchHeunDiscreteScheduler",)
+"""Those that are not told the size of the picture."""
 SAMPLERS = tuple(sorted({*CURVED, *STRAIGHT}))
 
 
@@ -58,5 +60,7 @@ def switch(bundle: Bundle, name: str) -> None:
         raise BadSetting(f"scheduler={name}: there is no such sampler for this base{nearest(name, table)}")
     class_name, settings = {**by_class, **table}[name]
     base = dict(bundle.pipeline.scheduler.config)
+    if base.get("use_dynamic_shifting") and class_name in UNSHIFTED:
+        raise BadSetting(f"scheduler={name}: this base moves its noise levels with the size of the picture, which {class_name} cannot")
     fixed = {"variance_type": "fixed_small"} if str(base.get("variance_type", "")).startswith("learned") else {}
     bundle.pipeline.scheduler = getattr(diffusers, class_name).from_config({**base, **fixed, **settings})

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from aquatint.core.family import Bundle
 from aquatint.data.pictures import open_picture
 from aquatint.data.transforms import View, fit, to_tensor
+from aquatint.errors import BadSetting
 from aquatint.generation.sampling import Start
 from aquatint.generation.settings import Drawing
 
@@ -62,10 +63,14 @@ def size_for(bundle: Bundle, drawing: Drawing) -> tuple[int, int]:
 
 
 def begin(bundle: Bundle, drawing: Drawing, *, size: tuple[int, int], precision: torch.dtype = torch.float32) -> Beginning | None:
-    """Raises `BadPicture` for files that are none."""
+    """Raises `BadPicture` for files that are none, `BadSetting` for a mask of another size than its picture."""
     if drawing.image is None:
         return None
     picture = _fitted(drawing.image, size)
+    if drawing.mask:
+        (width, height), (across, down) = open_picture(drawing.image).size, open_picture(drawing.mask).size
+        if (width, height) != (across, down):
+            raise BadSetting(f"mask={drawing.mask}: it has {across} x {down} px and the picture {width} x {height}; they must agree")
     autocast = torch.autocast(bundle.device.type, precision, enabled=precision != torch.float32)
     with bundle.gathered(), torch.no_grad(), autocast:
         x_0 = bundle.family.encode_images(bundle, to_tensor(picture)[None].to(bundle.device)).mean_BCHW.float()
