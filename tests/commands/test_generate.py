@@ -177,10 +177,10 @@ def test_what_cannot_be_drawn_is_told_before_a_folder_is_made(generate, tmp_path
 
 
 def test_a_picture_does_not_say_which_code_is_run(generate, tmp_path, monkeypatch):
-    (tmp_path / "my_losses.py").write_text("def dark(pixels):\n    return pixels.square().flatten(1).mean(1)\n")
+    (tmp_path / "losses_of_a_test.py").write_text("def dark(pixels):\n    return pixels.square().flatten(1).mean(1)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    generate("prompt=a cat", "guide=python:my_losses.dark", "out=first")
+    generate("prompt=a cat", "guide=python:losses_of_a_test.dark", "out=first")
     with pytest.raises(AquatintError, match="none is run because a picture says so"):
         generate("from=first/42.png")
-    generate("from=first/42.png", "guide=python:my_losses.dark", "out=second")
+    generate("from=first/42.png", "guide=python:losses_of_a_test.dark", "out=second")
     assert np.abs(pixels(tmp_path / "first/42.png") - pixels(tmp_path / "second/42.png")).max() <= 1
