@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ NUM_CONTEXTS, NUM_BESIDE, EACH_STEP = 128, 16, 16
 NUM_WORDS = 120
 CHANGED = 0.7
 """Share of a caption's words that others take the place of."""
+LONGEST = 0.75
+"""Share of the window that a prompt may fill: after it there must be tokens to compare."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +58,25 @@ def contexts_of(config: Train, bundle: Bundle, family: ModelFamily, *, captions:
     method, trigger = config.method, config.trigger or ""
     if not isinstance(method, TextualInversion) or not method.context:
         return None
-    known = [word for word in words if all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for tokenizer in bundle.tokenizers)]
-    beside = known[:NUM_WORDS]
-    if len(beside) < 2:
+    beside = [word for word in words if all(_end(tokenizer, word) == 2 for tokenizer in bundle.tokenizers)][:NUM_WORDS]
+    if len(beside) < NUM_BESIDE:
         return None
-    window = bundle.tokenizers[0].model_max_length
-    prompts = _prompts(captions, trigger=trigger, words=beside, seed=config.seed)
-    ends = [_end(bundle, mention(trigger).sub(beside[0], prompt)) + method.vectors - 1 for prompt in prompts]
-    kept = [i for i, end in enumerate(ends) if end <= window * 3 // 4] or [ends.index(min(ends))]
-    num = window - max(ends[i] for i in kept)
-    if len(kept) < 2 or num < 1:
+    named, tokenizer, rng = mention(trigger), bundle.tokenizers[0], random.Random(key(config.seed, "contexts"))
+    window = tokenizer.model_max_length
+    told = _prompts(captions, trigger, words=beside, rng=rng)
+    ended = {text: _end(tokenizer, named.sub(beside[0], text)) + method.vectors - 1 for text in told}
+    short = {text: end for text, end in ended.items() if end <= window * LONGEST}
+    if len(short) < 2:
         return None
-    rng = random.Random(key(config.seed, "contexts beside"))
-    asked = [[mention(trigger).sub(word, prompts[i]) for word in rng.sample(beside, min(NUM_BESIDE, len(beside)))] for i in kept]
-    wanted = [_mean(bundle, family, prompts=texts, num=num) for texts in asked]
-    return Contexts([prompts[i] for i in kept], [ends[i] for i in kept], torch.stack(wanted), method.context, config.seed)
+    num = window - max(short.values())
+    asked = ([named.sub(word, text) for word in rng.sample(beside, NUM_BESIDE)] for text in short)
+    wanted = torch.stack([_mean(bundle, family, prompts=texts, num=num) for texts in asked])
+    return Contexts(list(short), list(short.values()), wanted, method.context, config.seed)
 
 
-def _prompts(captions: Sequence[str], *, trigger: str, words: Sequence[str], seed: int) -> list[str]:
-    """The captions that name the trigger, with common words among their own; where they have none of these, after them."""
-    rng, named = random.Random(key(seed, "contexts")), mention(trigger)
-    told = [caption for caption in captions if len(named.findall(caption)) == 1] or [f"a photo of a {trigger}"]
+def _prompts(captions: Sequence[str], trigger: str, *, words: Sequence[str], rng: random.Random) -> list[str]:
+    """The captions that name the trigger once, with common words among their own; where they have none of these, after them."""
+    told = [caption for caption in captions if len(mention(trigger).findall(caption)) == 1] or [f"a photo of a {trigger}"]
     return [_varied(told[i % len(told)], words=words, rng=rng) for i in range(NUM_CONTEXTS)]
 
 
@@ -87,15 +88,16 @@ def _varied(caption: str, *, words: Sequence[str], rng: random.Random) -> str:
     return re.sub(r"\w+", other, caption) if has_known else f"{caption} {rng.choice(words)} {rng.choice(words)}"
 
 
-def _end(bundle: Bundle, prompt: str) -> int:
-    return len(bundle.tokenizers[0](prompt, verbose=False).input_ids) - 1
+def _end(tokenizer: Any, prompt: str) -> int:
+    """Index of the token at which the text ends."""
+    return len(tokenizer(prompt, verbose=False).input_ids) - 1
 
 
 @torch.no_grad()
 def _mean(bundle: Bundle, family: ModelFamily, *, prompts: Sequence[str], num: int) -> Tensor:
     """(K, D)"""
-    said, end = family.encode_prompts(bundle, prompts)["prompt_embeds"].float().cpu(), _end(bundle, prompts[0])
-    return said[:, end : end + num].mean(0)
+    end = _end(bundle.tokenizers[0], prompts[0])
+    return family.encode_prompts(bundle, prompts)["prompt_embeds"][:, end : end + num].float().mean(0).cpu()
 
 
 def _changes(said_NKD: Tensor) -> Tensor:
