@@ -24,7 +24,7 @@ CAPTIONS = ["a zwx on a green background", "a zwx in the snow", "a zwx on a wood
 
 def asked(bundle: Any, captions: list[str] = CAPTIONS, **method: Any) -> Contexts | None:
     config = Train.from_tree({"data": "photos", "trigger": "zwx", "method": {"kind": "textual_inversion", **method}})
-    return contexts_of(config, bundle, SD, captions=captions, words=words_of(SD, bundle))
+    return contexts_of(bundle, SD, config=config, captions=captions, words=words_of(SD, bundle))
 
 
 def pocket() -> Any:

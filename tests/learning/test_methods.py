@@ -28,7 +28,7 @@ WORD_ALONE = ["method.initialiser=auto", "method.vectors=16", "method.context=2"
 @pytest.mark.slow
 @pytest.mark.parametrize("method", RECIPES)
 def test_a_subject_is_learned_and_the_rest_is_kept(method: str, tmp_path: Path) -> None:
-    holds("peacock", PICTURES, [f"method={method}", *RECIPES[method]], folder=tmp_path)
+    holds("peacock", PICTURES, settings=[f"method={method}", *RECIPES[method]], folder=tmp_path)
 
 
 @pytest.mark.slow
@@ -39,10 +39,10 @@ def test_a_word_alone_learns_a_zebra(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "pocket"))
     subject = importlib.import_module("draw_demo").subject
     subject("zebra", tmp_path / "pictures")
-    holds("zebra", tmp_path / "pictures", ["method=textual_inversion", *WORD_ALONE], folder=tmp_path)
+    holds("zebra", tmp_path / "pictures", settings=["method=textual_inversion", *WORD_ALONE], folder=tmp_path)
 
 
-def holds(thing: str, pictures: Path, settings: Sequence[str], *, folder: Path) -> None:
+def holds(thing: str, pictures: Path, *, settings: Sequence[str], folder: Path) -> None:
     torch.set_num_threads(2)
     proof = Subject(embedded(), thing, "zwx", pictures, torch.bfloat16)
     base = sd.load("pocket").freeze()

@@ -53,7 +53,7 @@ class Contexts:
         return self.weight * error.square().mean() / _changes(self.wanted_NKD).square().mean().to(ends.device)
 
 
-def contexts_of(config: Train, bundle: Bundle, family: ModelFamily, *, captions: Sequence[str], words: Sequence[str]) -> Contexts | None:
+def contexts_of(bundle: Bundle, family: ModelFamily, *, config: Train, captions: Sequence[str], words: Sequence[str]) -> Contexts | None:
     """Asked of the base as it is, before anything is attached. None where nothing is to be held, or the base has no words for it."""
     method, trigger = config.method, config.trigger or ""
     if not isinstance(method, TextualInversion) or not method.context:

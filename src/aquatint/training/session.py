@@ -221,7 +221,7 @@ class Session:
     @cached_property
     def contexts(self) -> Contexts | None:
         """What other words say beside the base's own, before a new one is attached."""
-        return contexts_of(self.config, self.bundle, self.family, captions=self.captions, words=self.words)
+        return contexts_of(self.bundle, self.family, config=self.config, captions=self.captions, words=self.words)
 
     @cached_property
     def settled(self) -> Train:
