@@ -29,10 +29,12 @@ from aquatint.training.settings import Train
 
 RECIPES: Mapping[str, Sequence[str]] = {
     "dreambooth-lora": ("method=dreambooth-lora", "prior.preserve=outputs", "prior.weight=2", "method.convolutions=true", "lr=2.5e-3"),
-    "textual_inversion": ("method=textual_inversion", "method.initialiser=auto"),
+    "textual_inversion": (
+        "method=textual_inversion", "method.initialiser=auto", "method.vectors=16", "method.context=2", "loss.weighting=even", "steps=600",
+    ),
     "pivotal": RECIPE[1:],
     "full": ("method=full",),
-}
+}  # fmt: skip
 MEASURES = ("learned", "context", "kept")
 
 

@@ -26,6 +26,9 @@ class TextualInversion(LearnsWord, kind="textual_inversion"):
     vectors: int = Field(8, ge=1, le=64)
     """Tokens that the new word consists of."""
 
+    context: float = Field(0.25, ge=0)
+    """What it counts that the words beside the new one say what they say beside words of the base, next to 1 for the pictures. 0: free."""
+
     keeps_rest: ClassVar = True
     width_power: ClassVar = 0.0
 

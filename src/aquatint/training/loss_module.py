@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from aquatint.core.family import Bundle, Conditioning, ModelFamily
 from aquatint.core.randomness import SampleRandom
 from aquatint.training.batch import AnyBatch
+from aquatint.training.contexts import Contexts
 
 
 class LossModule(nn.Module):
@@ -16,9 +18,11 @@ class LossModule(nn.Module):
     wrapping the denoiser alone would leave them different on every process.
     """
 
-    def __init__(self, family: ModelFamily, bundle: Bundle, *, trained: Mapping[str, nn.Parameter]):
+    def __init__(
+        self, family: ModelFamily, bundle: Bundle, *, trained: Mapping[str, nn.Parameter], contexts: Contexts | None = None
+    ):  # fmt: skip
         super().__init__()
-        self._family = family
+        self._family, self._contexts = family, contexts
         self._bundle = [bundle]  # inside a list the bundle's modules stay unregistered
         self.trained = nn.ParameterDict({name.replace(".", "/"): p for name, p in trained.items()})
 
@@ -26,7 +30,13 @@ class LossModule(nn.Module):
         bundle = self._bundle[0]
         device = next(bundle.denoiser.parameters()).device
         network = self._family.network(bundle, batch.told(self._encode).to(device))
-        return bundle.objective.losses(network, batch.lesson(bundle.objective, random).to(device))
+        losses = bundle.objective.losses(network, batch.lesson(bundle.objective, random).to(device))
+        return losses if self._contexts is None else losses + self._beside(self._contexts, random.step)
+
+    def _beside(self, contexts: Contexts, step: int) -> Tensor:
+        """The same for every sample of a step, so that it counts once however the step is split."""
+        with torch.autocast(self._bundle[0].device.type, enabled=False):
+            return contexts.loss(self._encode, step)
 
     def _encode(self, prompts: Sequence[str]) -> Conditioning:
         """Each prompt once, however often it comes."""

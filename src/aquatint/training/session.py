@@ -27,6 +27,7 @@ from aquatint.sinks import log
 from aquatint.ticker import Ticker
 from aquatint.training import initialiser, notices, objectives, provenance, validation
 from aquatint.training.batch import AnyBatch, BatchSource, Examples, joined
+from aquatint.training.contexts import Contexts, contexts_of
 from aquatint.training.defaults import Derived, Given, derive
 from aquatint.training.ema import MovingAverage
 from aquatint.training.encoding import Encoding
@@ -218,6 +219,11 @@ class Session:
         return replace(prior, conditionings={}) if changes else prior  # prompts will not be told as they were
 
     @cached_property
+    def contexts(self) -> Contexts | None:
+        """What other words say beside the base's own, before a new one is attached."""
+        return contexts_of(self.bundle, self.family, config=self.config, captions=self.captions, words=self.words)
+
+    @cached_property
     def settled(self) -> Train:
         """The settings with what was derived or measured written out, and places that hold from any working directory."""
         derived = {"steps": self.derived.steps, "batch_size": self.derived.batch_size, "lr": self.derived.lr}
@@ -232,7 +238,7 @@ class Session:
     @cached_property
     def trainer(self) -> Trainer:
         config, derived, examples = self.config, self.derived, self.examples
-        batches = self._batches(examples)  # the prior is drawn by the base as it is
+        batches, contexts = self._batches(examples), self.contexts  # the base is asked as it is
         # of the weights before any are added
         facts = provenance.provenance(self.settled, self.records, prior_records=self.prior_records, bundle=self.bundle)
         torch.manual_seed(key(config.seed, "initial weights"))
@@ -241,7 +247,7 @@ class Session:
         name, warmup, decay = config.optimizer.name, config.optimizer.warmup_steps, config.optimizer.weight_decay
         every = config.checkpoints.every
         return Trainer(
-            LossModule(self.family, self.bundle, trained=parameters), parameters,
+            LossModule(self.family, self.bundle, trained=parameters, contexts=contexts), parameters,
             build(name, config.method.groups(parameters), lr=derived.lr, weight_decay=decay, options=config.optimizer.options),
             schedule_of(config.optimizer, num_steps=derived.steps, warmup_steps=derived.warmup_steps if warmup is None else warmup),
             batches, self.runtime, self.folder.checkpoints,
