@@ -84,8 +84,7 @@ def test_adjoints_and_inverses(name):
     assert flat.shape[1] == 16
 
 
-CASES = [(name, *setting) for name in OPERATORS for setting in (SETTINGS if name == "mri" else SETTINGS[2:])]
-"""Every operator for curved and straight paths, one of them for every prediction."""
+CASES = [(name, *setting) for name in OPERATORS for setting in SETTINGS]
 
 
 def drawn(data: Gaussian, measured: Measured, *, process, prediction):
@@ -118,7 +117,7 @@ def test_on_data_of_unit_variance_the_isotropic_methods_do_too(name, process, pr
     assert covariance < 0.1
 
 
-@pytest.mark.parametrize(("process", "prediction"), SETTINGS[2:])
+@pytest.mark.parametrize(("process", "prediction"), SETTINGS)
 @pytest.mark.parametrize("name", ["denoise", "inpaint", "superres", "mri"])
 def test_one_number_is_enough_where_all_directions_are_alike(name, process, prediction):
     data, measured = data_of("unit"), measurement(OPERATORS[name], "dps")
