@@ -72,26 +72,30 @@ def lines(data: Path, base: Path, *, out: Path) -> dict[str, list[str]]:
         "train": ["train", *how, f"out={out / 'run'}"],
         "resume": ["resume", str(out / "stopped")],
         "generate": ["generate", str(out / "run"), "prompt=a teal disc", "steps=1", f"out={out / 'drawn'}"],
+        "restore": [
+            "restore", str(data / "more" / "deeper" / "last.png"), f"model={out / 'run'}", "fit=true", "samples=2", "steps=1",
+            f"out={out / 'restored'}",
+        ],
         "check": ["check", str(out / "run"), f"base={base}"],
         "convert": ["convert", str(file), "to=diffusers", f"out={out / 'converted.safetensors'}"],
         "resize": ["resize", str(file), "rank=2", f"out={out / 'resized.safetensors'}"],
         "merge": ["merge", str(file), f"base={base}", f"out={merged}"],
         "extract": ["extract", str(merged), str(base), "rank=2", f"out={out / 'extracted.safetensors'}"],
         "demo": ["demo", f"out={out / 'demo'}", "style=false", f"pictures={data}"],
-    }
+    }  # fmt: skip
 
 
-QUICK = ("begin", "doctor", "inspect", "cache", "train", "resume", "generate", "check", "convert", "resize", "merge", "extract")
+QUICK = ("begin", "doctor", "inspect", "cache", "train", "resume", "generate", "restore", "check", "convert", "resize", "merge", "extract")
 MADE = {
     "begin": "stopped", "doctor": ".", "inspect": "sheet.png", "cache": ".", "train": "run/report.html", "resume": "stopped/report.html",
-    "generate": "drawn/42.png", "check": ".", "convert": "converted.safetensors", "resize": "resized.safetensors",
+    "generate": "drawn/42.png", "restore": "restored/last/mean.png", "check": ".", "convert": "converted.safetensors", "resize": "resized.safetensors",
     "merge": "merged/model_index.json", "extract": "extracted.safetensors", "demo": "demo/subject/before_after.png",
 }  # fmt: skip
 """What tells that it did its work."""
 
 
 def test_the_table_has_every_command() -> None:
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
     assert {*QUICK, "demo"} == {*lines(Path("data"), Path("base"), out=Path("out"))} == {*COMMANDS, "begin"}
 
 
