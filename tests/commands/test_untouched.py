@@ -89,7 +89,8 @@ QUICK = ("begin", "doctor", "inspect", "cache", "train", "resume", "generate", "
 MADE = {
     "begin": "stopped", "doctor": ".", "inspect": "sheet.png", "cache": ".", "train": "run/report.html", "resume": "stopped/report.html",
     "generate": "drawn/42.png", "restore": "restored/last/mean.png", "check": ".", "convert": "converted.safetensors",
-    "resize": "resized.safetensors", "merge": "merged/model_index.json", "extract": "extracted.safetensors", "demo": "demo/subject/before_after.png",
+    "resize": "resized.safetensors", "merge": "merged/model_index.json", "extract": "extracted.safetensors",
+    "demo": "demo/subject/before_after.png",
 }  # fmt: skip
 """What tells that it did its work."""
 
