@@ -25,6 +25,15 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(aside)
 
 
+def free_name(wanted: Path) -> Path:
+    """`wanted`, or the first of wanted-2, wanted-3 … that nothing has yet: nothing is written over. A file keeps its suffix."""
+    path, count = wanted, 1
+    while path.exists():
+        count += 1
+        path = wanted.with_name(f"{wanted.stem}-{count}{wanted.suffix}")
+    return path
+
+
 def flush(path: Path) -> None:
     """Force a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

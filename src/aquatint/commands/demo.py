@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from aquatint.atomic import free_name
 from aquatint.config import Config
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _prove(name: str, config: Demo) -> Iterator[Event | str | Table]:
     from aquatint.commands import train
     from aquatint.core.memory import keep_freed_memory
     from aquatint.recognition import recognise
-    from aquatint.training.folder import RunFolder, free_name
+    from aquatint.training.folder import RunFolder
     from aquatint.training.settings import Train
 
     pictures_dir = _pictures(name, config)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
+from aquatint.atomic import free_name
 from aquatint.core.memory import unswept
 from aquatint.errors import BadFile
 from aquatint.generation.mixing import Adapter, axes, sweeps
@@ -69,7 +70,7 @@ def run(config: Generate) -> Iterator[str]:
         for drawn in model.draw(mixed, prompts=asked, every=config.preview):
             folder = folder or _folder(config, model)
             if drawn.is_finished:
-                path = _free(folder / _name(drawn.request.seed, number=len(finished) // config.num + 1, is_one=is_one))
+                path = free_name(folder / _name(drawn.request.seed, number=len(finished) // config.num + 1, is_one=is_one))
                 drawn.picture.save(path, pnginfo=_info(mixed, model, request=drawn.request))
                 finished.append(drawn)
                 yield _line(path, drawn, mix=mix if len(mixes) > 1 else (), is_one=len(asked) == 1)
@@ -141,7 +142,7 @@ def _sheet(config: Generate, drawn: list[Drawn], *, folder: Path) -> Path:
     across = len(titles[1]) if titles else config.num
     rows = [[each.picture for each in drawn[start : start + across]] for start in range(0, len(drawn), across)]
     columns = titles[1] if titles else [f"seed {config.seed + i}" for i in range(config.num)]
-    path = _free(folder / "sheet.png")
+    path = free_name(folder / "sheet.png")
     sheet(rows, row_titles=titles[0] if titles else prompts, column_titles=columns).save(path)
     return path
 
@@ -155,12 +156,3 @@ def _folder(config: Generate, model: Model) -> Path:
 def _name(seed: int, *, number: int, is_one: bool) -> str:
     """By seed; of several prompts by the prompt's number too."""
     return f"{seed}.png" if is_one else f"{number:03}-{seed}.png"
-
-
-def _free(wanted: Path) -> Path:
-    """A name that no picture has yet: nothing is written over."""
-    path, count = wanted, 1
-    while path.exists():
-        count += 1
-        path = wanted.with_name(f"{wanted.stem}-{count}{wanted.suffix}")
-    return path

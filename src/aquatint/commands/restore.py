@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import Self
 
+from aquatint.atomic import free_name
 from aquatint.config import Config
 from aquatint.core.memory import unswept
 from aquatint.errors import BadFile, BadSetting
@@ -145,7 +146,7 @@ def _restored(wanted: Wanted, model: Model, *, config: Restore) -> Path:
     fit = Measurement(image=Path(wanted.name), **config.model_dump(include={"operator", "noise", "method", "iterations"})).fit(wanted.given)
     drawing = _drawing(config, wanted.given, model=model)
     samples = np.stack([_values(drawn) for drawn in model.draw(drawing, further=[fit])])
-    folder = _free(config.out / wanted.name)
+    folder = free_name(config.out / wanted.name)
     folder.mkdir(parents=True)
     for index, sample in enumerate(samples):
         _save(_grey(sample), folder / f"sample-{config.seed + index}.png", config=config)
@@ -206,12 +207,3 @@ def _save(picture: Image, path: Path, *, config: Restore, **more: str) -> None:
     for name, value in {"software": "aquatint", "note": NO_DEVICE, "restored": json.dumps(config.model_dump(mode="json")), **more}.items():
         info.add_itxt(name, value)
     picture.save(path, pnginfo=info)
-
-
-def _free(wanted: Path) -> Path:
-    """Nothing is written over."""
-    path, count = wanted, 1
-    while path.exists():
-        count += 1
-        path = wanted.with_name(f"{wanted.name}-{count}")
-    return path

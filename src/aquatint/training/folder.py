@@ -74,15 +74,6 @@ class RunFolder:
             aside.write_text(json.dumps(facts, indent=1, default=str))
 
 
-def free_name(wanted: Path) -> Path:
-    """`wanted`, or the first of wanted-2, wanted-3 … where no run has been."""
-    name, count = wanted, 1
-    while name.exists():
-        count += 1
-        name = wanted.with_name(f"{wanted.name}-{count}")
-    return name
-
-
 def newest_checkpoint(folder: RunFolder) -> checkpoint.State:
     """Raises `BadRun` when there is no whole one."""
     from aquatint.training import checkpoint

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aquatint.atomic import free_name
 from aquatint.config import Problem, SettingsError
 from aquatint.data import sources
 from aquatint.data.captions import mention
@@ -22,7 +23,7 @@ from aquatint.recognition import Recognised, recognise
 from aquatint.registry import families
 from aquatint.ticker import Ticker
 from aquatint.training.conflicts import conflicts
-from aquatint.training.folder import RunFolder, free_name
+from aquatint.training.folder import RunFolder
 from aquatint.training.idle import idle
 from aquatint.training.room import Room, held, room
 from aquatint.training.settings import Train
