@@ -190,8 +190,9 @@ class Model:
 
         _, words, trigger = files_of(adapter.path)
         if words and words not in self._words:
-            if trigger and trigger == self.trigger:
-                why = f"has learned the word {trigger}, and so has this model"
+            word = embedding.word_in(words)
+            if any(word in tokenizer.get_vocab() for tokenizer in self.bundle.tokenizers):
+                why = f"has learned the word {word}, which this model or another adapter knows already"
                 raise BadSetting(f"adapters: {adapter.path} {why}; train one of them with another trigger")
             embedding.load(self.bundle.pipeline, words)
             self._words.add(words)

@@ -162,3 +162,17 @@ def test_a_run_stands_for_its_adapter_in_the_commands_for_files(trained, tmp_pat
     _, whole = trained("sd", "full", how=["method=full"])
     with pytest.raises(AquatintError, match="is a whole model"):
         run(["resize", str(whole), "rank=2", f"out={tmp_path / 'none.safetensors'}"])
+
+
+def test_two_learned_words_of_one_name_are_refused(trained):
+    base, one = trained("sd", "word", how=["method=pivotal", "trigger=zwx"])
+    _, other = trained("sd", "other word", how=["method=pivotal", "trigger=zwx", "seed=3"])
+    _, third = trained("sd", "third word", how=["method=textual_inversion", "trigger=vyk"])
+    model = aquatint.load(base, cpu=True)
+    with pytest.raises(AquatintError, match="has learned the word zwx, which this model or another adapter knows"):
+        model.generate("a zwx", adapters=[str(one), str(other)], steps=1)
+    with pytest.raises(AquatintError, match="has learned the word zwx"):
+        aquatint.load(one, cpu=True).generate("a zwx", adapters=[str(other)], steps=1)
+    both = aquatint.load(base, cpu=True).generate("a zwx and a vyk", adapters=[str(one), str(third)], steps=2)[0]
+    on_top = aquatint.load(one, cpu=True).generate("a zwx and a vyk", adapters=[str(third / "learned_embeds.safetensors")], steps=2)[0]
+    assert far(both, on_top) <= 1

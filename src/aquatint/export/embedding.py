@@ -37,6 +37,15 @@ def load(pipeline: Any, path: Path) -> None:
         pipeline.load_textual_inversion(tensors[KEYS[part]], token=word, text_encoder=encoder, tokenizer=tokenizer)
 
 
+def word_in(path: Path) -> str:
+    """The word that a file teaches; the only key of a file that does not name it otherwise."""
+    from safetensors import safe_open
+
+    word, _ = _read(path)
+    with safe_open(path, "pt") as file:
+        return word or next(iter(file.keys()), "")
+
+
 def loading_lines(path: Path) -> list[str]:
     """Python that puts the word into `pipe` with diffusers alone."""
     word, parts = _read(path)
